@@ -1,0 +1,126 @@
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// A closed interval of real numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Interval {
+    /// The smallest number in it.
+    pub lower: f64,
+    /// The largest number in it.
+    pub upper: f64,
+}
+
+impl Interval {
+    /// The interval from `lower` to `upper`.
+    pub fn new(lower: f64, upper: f64) -> Self {
+        Self { lower, upper }
+    }
+
+    /// Whether `value` lies in it.
+    pub fn contains(&self, value: f64) -> bool {
+        self.lower <= value && value <= self.upper
+    }
+}
+
+/// An input that takes only the `steps + 1` evenly spaced values of its interval, ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntegerFeature {
+    /// Which input.
+    pub input: usize,
+    /// Number of steps from one end to the other.
+    pub steps: u32,
+}
+
+/// Where a property has to hold: a box in scaled units, optionally with one-hot groups and integer features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Domain {
+    input_box: Vec<Interval>,
+    /// Groups of inputs of which exactly one is 1 and the others are 0.
+    one_hot: Vec<Vec<usize>>,
+    integer: Vec<IntegerFeature>,
+}
+
+impl Domain {
+    /// The box alone.
+    ///
+    /// # Errors
+    /// If an end is not finite or an interval is empty.
+    pub fn from_box(input_box: Vec<Interval>) -> Result<Self> {
+        Self::new(input_box, Vec::new(), Vec::new())
+    }
+
+    /// The unit cube of `inputs` dimensions.
+    pub fn unit_cube(inputs: usize) -> Self {
+        Self { input_box: vec![Interval::new(0.0, 1.0); inputs], one_hot: Vec::new(), integer: Vec::new() }
+    }
+
+    /// A box with one-hot groups and integer features.
+    ///
+    /// # Errors
+    /// If an end is not finite, an interval is empty, an index is out of range, an input is named twice, a group has
+    /// fewer than two members or a box other than `[0, 1]`, or an integer feature has no step.
+    pub fn new(input_box: Vec<Interval>, one_hot: Vec<Vec<usize>>, integer: Vec<IntegerFeature>) -> Result<Self> {
+        let domain = Self { input_box, one_hot, integer };
+        domain.validate()?;
+        Ok(domain)
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        for (j, side) in self.input_box.iter().enumerate() {
+            if !(side.lower.is_finite() && side.upper.is_finite() && side.lower <= side.upper) {
+                let message = format!("input {j}: [{}, {}] is no finite interval", side.lower, side.upper);
+                return Err(Error::Domain(message));
+            }
+        }
+        let mut named = vec![false; self.input_box.len()];
+        let mut name = |j: usize| match named.get_mut(j) {
+            None => Err(Error::Domain(format!("input {j} does not exist"))),
+            Some(true) => Err(Error::Domain(format!("input {j} is named twice in one-hot groups or integer features"))),
+            Some(seen) => {
+                *seen = true;
+                Ok(())
+            }
+        };
+        for group in &self.one_hot {
+            if group.len() < 2 {
+                return Err(Error::Domain("a one-hot group needs at least two inputs".into()));
+            }
+            for &j in group {
+                name(j)?;
+                if self.input_box[j] != Interval::new(0.0, 1.0) {
+                    return Err(Error::Domain(format!("input {j} of a one-hot group must range over [0, 1]")));
+                }
+            }
+        }
+        for feature in &self.integer {
+            name(feature.input)?;
+            if feature.steps == 0 {
+                return Err(Error::Domain(format!("integer input {} needs at least one step", feature.input)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Number of inputs.
+    pub fn inputs(&self) -> usize {
+        self.input_box.len()
+    }
+
+    /// The box.
+    pub fn input_box(&self) -> &[Interval] {
+        &self.input_box
+    }
+
+    /// The one-hot groups.
+    pub fn one_hot(&self) -> &[Vec<usize>] {
+        &self.one_hot
+    }
+
+    /// The integer features.
+    pub fn integer(&self) -> &[IntegerFeature] {
+        &self.integer
+    }
+}
