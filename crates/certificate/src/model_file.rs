@@ -203,7 +203,11 @@ fn read_layer(tensors: &SafeTensors, name: &str) -> std::result::Result<Affine, 
         let name = format!("{name}.{part}");
         let tensor = tensors.tensor(&name).map_err(|e| e.to_string())?;
         if tensor.dtype() != Dtype::F32 || tensor.shape().len() != rank {
-            return Err(format!("{name}: expected f32 of rank {rank}, found {:?} {:?}", tensor.dtype(), tensor.shape()));
+            return Err(format!(
+                "{name}: expected f32 of rank {rank}, found {:?} {:?}",
+                tensor.dtype(),
+                tensor.shape()
+            ));
         }
         let numbers = tensor.data().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]));
         Ok((tensor.shape().to_vec(), numbers.collect::<Vec<_>>()))
@@ -228,7 +232,8 @@ mod tests {
         };
         let block = |inputs| Block::new(layer(inputs, 3, 0.1), Activation::Relu, layer(3, 2, 0.7)).unwrap();
         let boundary = Boundary { activation: Activation::Clamp, monotone: vec![true, false] };
-        let feature = |name: &str, direction| ModelFeature { name: name.into(), direction, minimum: 0.0, maximum: 38.0 };
+        let feature =
+            |name: &str, direction| ModelFeature { name: name.into(), direction, minimum: 0.0, maximum: 38.0 };
         Model {
             network: Network::new(vec![block(2), block(2)], vec![boundary]).unwrap(),
             features: vec![feature("priors", Direction::Increasing), feature("age", Direction::Free)],

@@ -1,0 +1,86 @@
+use std::collections::HashMap;
+
+use burn::module::Module;
+use burn::optim::OptimizerRecord;
+use burn::store::ModuleRecord;
+use burn::tensor::Bytes;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView};
+use serde::{Deserialize, Serialize};
+
+use crate::data::DataSet;
+use crate::training::{Candidate, Epoch, Trainer, Training};
+use crate::{Error, Result};
+
+/// What a checkpoint holds beside the tensors. Random numbers are drawn anew for every epoch, so the epoch is the whole
+/// random state.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    version: u32,
+    next_epoch: u32,
+    candidates: Vec<Epoch>,
+}
+
+const VERSION: u32 = 1;
+const HEADER: &str = "checkpoint";
+
+impl<'a> Trainer<'a> {
+    /// The whole state after the last epoch: parameters, optimiser and candidates, as one safetensors file.
+    ///
+    /// # Errors
+    /// If Burn cannot encode its records.
+    pub fn checkpoint(&self) -> Result<Vec<u8>> {
+        let broken = |e: &dyn std::fmt::Display| Error::Checkpoint(e.to_string());
+        let parameters = self.chain.parameters.clone().into_record().into_bytes().map_err(|e| broken(&e))?;
+        let optimizer = self.optimizer.into_bytes().map_err(|e| broken(&e))?;
+        let header = Header {
+            version: VERSION,
+            next_epoch: self.next_epoch,
+            candidates: self.candidates.iter().map(|c| c.epoch.clone()).collect(),
+        };
+        let candidates: Vec<u8> =
+            self.candidates.iter().flat_map(|c| c.network.to_flat()).flat_map(f32::to_le_bytes).collect();
+        let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).map_err(|e| broken(&e));
+        let tensors =
+            [("candidates", view(&candidates)?), ("optimizer", view(&optimizer)?), ("parameters", view(&parameters)?)];
+        let header = serde_json::to_string(&header).map_err(|e| broken(&e))?;
+        safetensors::serialize(tensors, Some(HashMap::from([(HEADER.into(), header)]))).map_err(|e| broken(&e))
+    }
+
+    /// A trainer that continues where [`checkpoint`](Self::checkpoint) was taken. `settings` and `data` must be those
+    /// of the trainer that took it.
+    ///
+    /// # Errors
+    /// If the bytes are no checkpoint of such a trainer.
+    pub fn resume(settings: Training, data: &'a DataSet, bytes: &[u8]) -> Result<Self> {
+        let broken = |e: &dyn std::fmt::Display| Error::Checkpoint(format!("{e}; delete it to train this round anew"));
+        let mut trainer = Self::new(settings, data)?;
+        let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|e| broken(&e))?;
+        let header = metadata.metadata().as_ref().and_then(|m| m.get(HEADER)).ok_or_else(|| broken(&"no header"))?;
+        let header: Header = serde_json::from_str(header).map_err(|e| broken(&e))?;
+        if header.version != VERSION {
+            return Err(broken(&format!("version {} instead of {VERSION}", header.version)));
+        }
+        let tensors = SafeTensors::deserialize(bytes).map_err(|e| broken(&e))?;
+        let part = |name: &str| tensors.tensor(name).map(|t| t.data().to_vec()).map_err(|e| broken(&e));
+        let record = ModuleRecord::from_bytes(Bytes::from_bytes_vec(part("parameters")?)).map_err(|e| broken(&e))?;
+        let record_of_optimizer = OptimizerRecord::from_bytes(Bytes::from_bytes_vec(part("optimizer")?));
+        trainer.chain.parameters = trainer.chain.parameters.clone().load_record(record);
+        trainer.optimizer = trainer.optimizer.load_record(record_of_optimizer.map_err(|e| broken(&e))?);
+        trainer.next_epoch = header.next_epoch;
+
+        let template = trainer.chain.to_network().ok_or_else(|| broken(&"a parameter is not finite"))?;
+        let numbers: Vec<f32> =
+            part("candidates")?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let size = template.to_flat().len();
+        if numbers.len() != size * header.candidates.len() {
+            return Err(broken(&"the candidates are cut short"));
+        }
+        let networks = numbers.chunks_exact(size).map(|flat| template.with_flat(flat));
+        let candidates = header.candidates.into_iter().zip(networks);
+        trainer.candidates = candidates
+            .map(|(epoch, network)| Ok(Candidate { epoch, network: network.map_err(|e| broken(&e))? }))
+            .collect::<Result<_>>()?;
+        Ok(trainer)
+    }
+}
