@@ -1,0 +1,34 @@
+/// Everything that can be wrong with a question to this crate. "Not certified" is a result, not an error.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A network, a domain or a specification that makes no sense.
+    #[error(transparent)]
+    Certificate(#[from] certificate::Error),
+    /// An activation other than ReLU inside a block.
+    #[error("the big-M programme needs relu inside a block, found {0}; use another engine for smooth activations")]
+    Activation(&'static str),
+    /// A query about an output or an input that the block does not have, or without a direction.
+    #[error("query about output {row} and input {input}: {reason}")]
+    Query {
+        /// Output of the query.
+        row: usize,
+        /// Input of the query.
+        input: usize,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A programme with numbers or names that no solver should see.
+    #[error("programme: {0}")]
+    Programme(String),
+    /// Two sound bounds that exclude each other.
+    #[error("block {block}, output {output}: two sound bounds exclude each other; this is a fault of the program")]
+    Contradiction {
+        /// Index of the block.
+        block: usize,
+        /// Output of the block.
+        output: usize,
+    },
+}
+
+/// `Result` with this crate's [`Error`].
+pub type Result<T> = std::result::Result<T, Error>;

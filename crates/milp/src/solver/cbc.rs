@@ -1,0 +1,141 @@
+// Links the bundled C++ sources; `coin_cbc` itself only declares the functions.
+extern crate cbc_src as _;
+
+use std::ffi::{CStr, CString};
+
+use coin_cbc::raw::{Model, SecondaryStatus, Sense, Status as Finish};
+
+use super::{Incumbent, Limits, Outcome, Solver, Status};
+use crate::programme::{Kind, Programme};
+
+/// CBC 2.10 of the COIN-OR project, built from source with this crate.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Cbc;
+
+impl Solver for Cbc {
+    fn name(&self) -> &'static str {
+        "cbc"
+    }
+
+    fn solve(&self, programme: &Programme, limits: &Limits) -> Outcome {
+        if let Err(error) = programme.validate() {
+            return Outcome::failed(error.to_string());
+        }
+        // CBC does not know a range without a value.
+        let mut ranges = programme.columns.iter().map(|c| (c.lower, c.upper));
+        if ranges.any(|(l, u)| l > u) || programme.rows.iter().any(|row| row.lower > row.upper) {
+            return Outcome::without_solution(Status::Infeasible);
+        }
+        let outcome = if programme.is_linear() { linear(programme, limits) } else { integer(programme, limits) };
+        outcome.checked(programme, limits)
+    }
+}
+
+/// The programme as CBC's column-wise model.
+fn load(programme: &Programme, objective: &[f64]) -> Model {
+    let mut by_column = vec![Vec::new(); programme.columns.len()];
+    for (i, row) in programme.rows.iter().enumerate() {
+        row.terms.iter().for_each(|(j, a)| by_column[*j].push((i as i32, *a)));
+    }
+    let mut start = vec![0];
+    start.extend(by_column.iter().scan(0, |sum, column| {
+        *sum += column.len() as i32;
+        Some(*sum)
+    }));
+    let (index, value): (Vec<_>, Vec<_>) = by_column.into_iter().flatten().unzip();
+    let columns = |side: fn(&crate::Column) -> f64| programme.columns.iter().map(side).collect::<Vec<_>>();
+    let rows = |side: fn(&crate::Row) -> f64| programme.rows.iter().map(side).collect::<Vec<_>>();
+    let mut model = Model::new();
+    model.set_log_level(0);
+    model.load_problem(
+        programme.columns.len(),
+        programme.rows.len(),
+        &start,
+        &index,
+        &value,
+        Some(&columns(|c| c.lower)),
+        Some(&columns(|c| c.upper)),
+        Some(objective),
+        Some(&rows(|r| r.lower)),
+        Some(&rows(|r| r.upper)),
+    );
+    model.set_obj_sense(Sense::Minimize);
+    for (j, column) in programme.columns.iter().enumerate() {
+        if column.kind == Kind::Integer {
+            model.set_integer(j);
+        }
+    }
+    model
+}
+
+fn costs(programme: &Programme) -> Vec<f64> {
+    programme.columns.iter().map(|column| column.objective).collect()
+}
+
+fn set(model: &mut Model, name: &CStr, value: impl ToString) {
+    let value = CString::new(value.to_string()).expect("a number or a word has no zero byte");
+    model.set_parameter(name, &value);
+}
+
+/// CBC does not know the constant of the objective, so its value is taken from here and not from CBC.
+fn incumbent(model: &Model, programme: &Programme) -> Incumbent {
+    let values = model.col_solution().to_vec();
+    Incumbent { objective: programme.objective(&values), values }
+}
+
+/// A pure LP goes straight to Clp, which knows no cutoff, so that one becomes a row.
+fn linear(programme: &Programme, limits: &Limits) -> Outcome {
+    if let Some(cutoff) = limits.cutoff {
+        let outcome = linear(programme, &Limits::time(limits.time_limit));
+        let below = outcome.incumbent.as_ref().is_some_and(|incumbent| incumbent.objective < cutoff);
+        let decided = outcome.status == Status::Optimal;
+        return if decided && !below { Outcome::without_solution(Status::Infeasible) } else { outcome };
+    }
+    let mut model = load(programme, &costs(programme));
+    model.solve();
+    if model.is_proven_optimal() {
+        let bound = model.obj_value() + programme.objective_constant;
+        return Outcome { status: Status::Optimal, incumbent: Some(incumbent(&model, programme)), bound };
+    }
+    if !model.is_proven_infeasible() {
+        return Outcome::failed("clp gave up");
+    }
+    // For a pure LP the C interface calls primal and dual infeasible by the same name; without an objective only the
+    // first is possible.
+    let mut model = load(programme, &vec![0.0; programme.columns.len()]);
+    model.solve();
+    match (model.is_proven_optimal(), model.is_proven_infeasible()) {
+        (true, _) => Outcome::without_solution(Status::Unbounded),
+        (false, true) => Outcome::without_solution(Status::Infeasible),
+        _ => Outcome::failed("clp gave up"),
+    }
+}
+
+fn integer(programme: &Programme, limits: &Limits) -> Outcome {
+    let mut model = load(programme, &costs(programme));
+    set(&mut model, c"seconds", limits.time_limit.as_secs_f64().max(0.01));
+    set(&mut model, c"timeMode", "elapsed");
+    // The defaults let CBC stop 1e-5 short of the optimum, and call that optimal.
+    set(&mut model, c"increment", 1e-9);
+    set(&mut model, c"allowableGap", 0);
+    set(&mut model, c"ratioGap", 0);
+    if let Some(cutoff) = limits.cutoff {
+        // Never together with a start solution: CBC then called the start optimal (measured).
+        set(&mut model, c"cutoff", cutoff - programme.objective_constant);
+        set(&mut model, c"maxSolutions", 1);
+    }
+    model.solve();
+    let found = model.obj_value().abs() < 1e30;
+    if model.status() == Finish::Finished && model.is_proven_infeasible() {
+        return Outcome::without_solution(Status::Infeasible);
+    }
+    let bound = model.best_possible_value() + programme.objective_constant;
+    let outcome = |status| Outcome { status, incumbent: found.then(|| incumbent(&model, programme)), bound };
+    match (model.status(), model.secondary_status()) {
+        (_, SecondaryStatus::LinearRelaxationUnbounded) => Outcome::without_solution(Status::Unbounded),
+        (Finish::Finished, _) if model.is_proven_optimal() && found => outcome(Status::Optimal),
+        (Finish::Stopped, _) if limits.cutoff.is_some() && found => outcome(Status::Optimal),
+        (Finish::Stopped, _) => outcome(Status::LimitReached),
+        (status, secondary) => Outcome::failed(format!("cbc stopped with {status:?}, {secondary:?}")),
+    }
+}

@@ -1,0 +1,353 @@
+//! Random small blocks: the programme against the enumeration of all activation patterns.
+
+use certificate::exact::{approximate, rational};
+use certificate::{Activation, Affine, Block, Direction, Domain, IntegerFeature, Interval, Query, Verdict, exact};
+use milp::interior::{Interior, interior};
+use milp::solver::{Cbc, Microlp, Solver};
+use milp::{DirectedDerivative, Method, Mode, Options, QueryReport, verify_query};
+use num_rational::BigRational;
+use num_traits::{Signed, Zero};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+const UP: Direction = Direction::Increasing;
+
+fn block(inputs: usize, weight: Vec<f32>, bias: Vec<f32>, second: Vec<f32>) -> Block {
+    let hidden = bias.len();
+    let first = Affine::new(inputs, weight, bias).unwrap();
+    Block::new(first, Activation::Relu, Affine::new(hidden, second, vec![0.25]).unwrap()).unwrap()
+}
+
+/// A block with everything that makes a position special: zero biases, dead and duplicate neurons, zero rows, small
+/// integers as weights.
+fn random_block(rng: &mut ChaCha8Rng) -> Block {
+    let (inputs, hidden) = (rng.random_range(1..=4), rng.random_range(1..=12));
+    let integers = rng.random_bool(0.3);
+    let unbiased = rng.random_bool(0.25);
+    let mut rows: Vec<Vec<f32>> = Vec::new();
+    let number = |rng: &mut ChaCha8Rng| {
+        if integers { rng.random_range(-2..=2_i32) as f32 } else { rng.random_range(-1.0..1.0_f32) }
+    };
+    for i in 0..hidden {
+        let mut row: Vec<f32> = (0..=inputs).map(|_| number(rng)).collect();
+        if unbiased {
+            row[inputs] = 0.0;
+        }
+        match rng.random_range(0..12) {
+            0 => row.fill(0.0),
+            1 => row[inputs] = -50.0,
+            2 if i > 0 => row = rows[i - 1].clone(),
+            3 if i > 0 => row = rows[i - 1].iter().map(|w| -w).collect(),
+            _ => {}
+        }
+        rows.push(row);
+    }
+    let weight = rows.iter().flat_map(|row| row[..inputs].to_vec()).collect();
+    let bias = rows.iter().map(|row| row[inputs]).collect();
+    // Mostly along the input, so that minima of both signs are common.
+    let second = rows.iter().map(|row| number(rng) + 0.7 * row[0].signum()).collect();
+    block(inputs, weight, bias, second)
+}
+
+/// The least value over all patterns with an open cell, by depth-first search over the cells.
+fn enumerated(derivative: &DirectedDerivative, fixed: &[Option<BigRational>]) -> Option<BigRational> {
+    let sides = derivative.domain.input_box().iter().zip(fixed).map(|(side, value)| match value {
+        Some(value) => (value.clone(), value.clone()),
+        None => (rational(side.lower), rational(side.upper)),
+    });
+    let sides: Vec<_> = sides.collect();
+    fn search(
+        derivative: &DirectedDerivative,
+        sides: &[(BigRational, BigRational)],
+        pattern: &mut Vec<bool>,
+    ) -> Option<BigRational> {
+        let halfspaces = derivative.halfspaces(pattern);
+        if let Interior::Empty { .. } = interior(&halfspaces, sides) {
+            return None;
+        }
+        if pattern.len() == derivative.neurons.len() {
+            return Some(derivative.value(pattern));
+        }
+        let mut least = None;
+        for active in [false, true] {
+            pattern.push(active);
+            let value = search(derivative, sides, pattern);
+            pattern.pop();
+            least = match (least, value) {
+                (Some(a), Some(b)) => Some(std::cmp::min::<BigRational>(a, b)),
+                (a, b) => a.or(b),
+            };
+        }
+        least
+    }
+    search(derivative, &sides, &mut Vec::new())
+}
+
+fn decide(block: &Block, domain: &Domain, solver: &dyn Solver, mode: Mode, samples: usize) -> QueryReport {
+    let query = Query { row: 0, input: 0, direction: UP };
+    let options = Options { mode, samples, query_time_limit_s: 20.0, ..Options::default() };
+    verify_query(block, domain, query, solver, &options).unwrap()
+}
+
+fn check_refutation(block: &Block, domain: &Domain, report: &QueryReport) {
+    let Verdict::Refuted(pair) = &report.verdict else { panic!("{report:?}") };
+    assert!(certificate::contains(domain, &pair.lower) && certificate::contains(domain, &pair.upper));
+    let value = |x: &[BigRational]| exact::block(block, x).unwrap().swap_remove(pair.row);
+    assert!(pair.drop.is_positive());
+    assert_eq!(value(&pair.lower) - value(&pair.upper), pair.drop);
+}
+
+#[test]
+fn the_programme_finds_the_enumerated_minimum() {
+    let mut rng = ChaCha8Rng::seed_from_u64(7);
+    let (mut negative, mut zero, mut positive) = (0, 0, 0);
+    for case in 0..300 {
+        let block = random_block(&mut rng);
+        let lower = if rng.random_bool(0.5) { 0.0 } else { -1.0 };
+        let domain = Domain::from_box(vec![Interval::new(lower, 1.0); block.inputs()]).unwrap();
+        let query = Query { row: 0, input: 0, direction: UP };
+        let derivative = DirectedDerivative::new(&block, &domain, query).unwrap();
+        let expected = enumerated(&derivative, &vec![None; block.inputs()]).unwrap();
+        for solver in [&Cbc as &dyn Solver, &Microlp] {
+            let name = solver.name();
+            let minimum = decide(&block, &domain, solver, Mode::Minimum, 20);
+            if !derivative.neurons.is_empty() {
+                let found = minimum.incumbent.unwrap();
+                assert!((found - approximate(&expected)).abs() < 1e-9, "{case} {name}: {expected} {minimum:?}");
+                assert!(
+                    minimum.lower_bound <= found && minimum.lower_bound > found - 1e-5,
+                    "{case} {name}: {minimum:?}"
+                );
+            }
+            // Without samples the solver has to do all the work.
+            let sign = decide(&block, &domain, solver, Mode::Sign, 0);
+            for report in [&minimum, &sign, &decide(&block, &domain, solver, Mode::Sign, 50)] {
+                assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case} {name}: {report:?}");
+                if expected.is_negative() {
+                    check_refutation(&block, &domain, report);
+                }
+            }
+        }
+        match (expected.is_negative(), expected.is_zero()) {
+            (true, _) => negative += 1,
+            (_, true) => zero += 1,
+            _ => positive += 1,
+        }
+    }
+    assert!(negative > 50 && zero > 30 && positive > 30, "{negative} {zero} {positive}");
+}
+
+#[test]
+fn no_sample_contradicts_a_certificate() {
+    let mut rng = ChaCha8Rng::seed_from_u64(8);
+    let mut certified = 0;
+    for _ in 0..60 {
+        let block = random_block(&mut rng);
+        let domain = Domain::unit_cube(block.inputs());
+        if !decide(&block, &domain, &Cbc, Mode::Sign, 100).verdict.is_certified() {
+            continue;
+        }
+        certified += 1;
+        for _ in 0..200 {
+            let mut x: Vec<f64> = (0..block.inputs()).map(|_| rng.random()).collect();
+            let before = block.evaluate(&x)[0];
+            x[0] += rng.random_range(0.0..1.0) * (1.0 - x[0]);
+            assert!(block.evaluate(&x)[0] >= before - 1e-12);
+        }
+    }
+    assert!(certified > 10, "{certified}");
+}
+
+/// All values of the discrete inputs.
+fn assignments(domain: &Domain) -> Vec<Vec<Option<BigRational>>> {
+    let mut all = vec![vec![None; domain.inputs()]];
+    for group in domain.one_hot() {
+        let choose = |base: &Vec<Option<BigRational>>, one: usize| {
+            let mut assignment = base.clone();
+            group.iter().for_each(|&j| assignment[j] = Some(rational(if j == one { 1.0 } else { 0.0 })));
+            assignment
+        };
+        all = all.iter().flat_map(|base| group.iter().map(|&one| choose(base, one)).collect::<Vec<_>>()).collect();
+    }
+    for feature in domain.integer() {
+        let choose = |base: &Vec<Option<BigRational>>, k: u32| {
+            let mut assignment = base.clone();
+            let side = domain.input_box()[feature.input];
+            let share = BigRational::new(k.into(), feature.steps.into());
+            assignment[feature.input] = Some(rational(side.lower) + share * rational(side.upper - side.lower));
+            assignment
+        };
+        all = all.iter().flat_map(|base| (0..=feature.steps).map(|k| choose(base, k)).collect::<Vec<_>>()).collect();
+    }
+    all
+}
+
+#[test]
+fn discrete_inputs_give_the_minimum_over_their_values() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut gained = 0;
+    let mut cases = 0;
+    while cases < 60 {
+        let block = random_block(&mut rng);
+        if block.inputs() != 4 {
+            continue;
+        }
+        cases += 1;
+        let cube = Domain::unit_cube(4);
+        let one_hot = Domain::new(cube.input_box().to_vec(), vec![vec![1, 2]], vec![]).unwrap();
+        let integer = vec![IntegerFeature { input: 3, steps: 3 }];
+        let both = Domain::new(cube.input_box().to_vec(), vec![vec![1, 2]], integer).unwrap();
+        let on_cube = decide(&block, &cube, &Cbc, Mode::Sign, 50).verdict.is_certified();
+        for domain in [&one_hot, &both] {
+            let query = Query { row: 0, input: 0, direction: UP };
+            let derivative = DirectedDerivative::new(&block, domain, query).unwrap();
+            let expected = assignments(domain).iter().map(|a| enumerated(&derivative, a).unwrap()).min().unwrap();
+            for solver in [&Cbc as &dyn Solver, &Microlp] {
+                for report in [
+                    decide(&block, domain, solver, Mode::Sign, 0),
+                    decide(&block, domain, solver, Mode::Sign, 50),
+                    decide(&block, domain, solver, Mode::Minimum, 50),
+                ] {
+                    assert_eq!(
+                        report.verdict.is_certified(),
+                        !expected.is_negative(),
+                        "{cases}: {expected} {report:?}"
+                    );
+                    if expected.is_negative() {
+                        check_refutation(&block, domain, &report);
+                    }
+                    assert!(!on_cube || report.verdict.is_certified());
+                    gained += usize::from(!on_cube && report.verdict.is_certified());
+                }
+                let minimum = decide(&block, domain, solver, Mode::Minimum, 0);
+                if !derivative.neurons.is_empty() {
+                    assert!((minimum.incumbent.unwrap() - approximate(&expected)).abs() < 1e-9, "{minimum:?}");
+                }
+            }
+        }
+    }
+    assert!(gained > 0, "the smaller domain should certify more somewhere");
+}
+
+#[test]
+fn an_integer_input_is_refuted_between_its_own_values_only() {
+    // f(x) = x - 4 max(0, x - 0.25) + 4 max(0, x - 0.5) falls from 0.25 to 0.5 and nowhere else: -0.75 there.
+    let wiggle = block(1, vec![1.0; 3], vec![0.0, -0.25, -0.5], vec![1.0, -4.0, 4.0]);
+    let with =
+        |steps| Domain::new(vec![Interval::new(0.0, 1.0)], vec![], vec![IntegerFeature { input: 0, steps }]).unwrap();
+    let fine = decide(&wiggle, &with(4), &Cbc, Mode::Sign, 100);
+    check_refutation(&wiggle, &with(4), &fine);
+    let coarse = decide(&wiggle, &with(1), &Cbc, Mode::Sign, 100);
+    assert!(matches!(coarse.verdict, Verdict::Undecided { .. }), "{coarse:?}");
+}
+
+#[test]
+fn a_tiny_shift_of_the_minimum_decides() {
+    let mut rng = ChaCha8Rng::seed_from_u64(10);
+    let mut tried = 0;
+    while tried < 6 {
+        let hidden = 10;
+        let weight: Vec<f32> = (0..hidden * 3).map(|_| rng.random_range(-1.0..1.0_f32)).collect();
+        let bias: Vec<f32> = (0..hidden).map(|_| rng.random_range(-0.5..0.5_f32)).collect();
+        let second: Vec<f32> = (0..hidden).map(|_| rng.random_range(-1.0..1.0_f32)).collect();
+        let domain = Domain::unit_cube(3);
+        let minimum = |block: &Block| {
+            let derivative =
+                DirectedDerivative::new(block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
+            enumerated(&derivative, &[None, None, None]).unwrap()
+        };
+        let plain = minimum(&block(3, weight.clone(), bias.clone(), second.clone()));
+        // Neurons that are always on move the minimum: the second takes what the first lost to rounding.
+        for shift in [-1e-3, -1e-4, -1e-5, -1e-6, -1e-7, -1e-8, 1e-8, 1e-6] {
+            let coarse = (shift - approximate(&plain)) as f32;
+            let fine = (shift - approximate(&plain) - f64::from(coarse)) as f32;
+            let (mut weight, mut bias, mut second) = (weight.clone(), bias.clone(), second.clone());
+            for add in [coarse, fine] {
+                weight.extend([1.0, 0.0, 0.0]);
+                bias.push(1.0);
+                second.push(add);
+            }
+            let shifted = block(3, weight, bias, second);
+            let least = minimum(&shifted);
+            assert!((approximate(&least) - shift).abs() < 0.1 * shift.abs(), "{shift}: {}", approximate(&least));
+            for solver in [&Cbc as &dyn Solver, &Microlp] {
+                for mode in [Mode::Sign, Mode::Minimum] {
+                    let report = decide(&shifted, &domain, solver, mode, 0);
+                    assert_eq!(report.verdict.is_certified(), shift > 0.0, "{} {shift}: {report:?}", solver.name());
+                    assert_eq!(report.verdict.is_refuted(), shift < 0.0, "{} {shift}: {report:?}", solver.name());
+                }
+            }
+        }
+        tried += 1;
+    }
+}
+
+#[test]
+fn positive_weights_certify_and_one_flipped_sign_is_refuted() {
+    let mut rng = ChaCha8Rng::seed_from_u64(11);
+    for _ in 0..10 {
+        let mut positive = |count: usize| (0..count).map(|_| rng.random_range(0.1..1.0_f32)).collect::<Vec<_>>();
+        let (weight, second) = (positive(8 * 3), positive(8));
+        let bias = vec![-0.5; 8];
+        let domain = Domain::unit_cube(3);
+        let report = decide(&block(3, weight.clone(), bias.clone(), second.clone()), &domain, &Cbc, Mode::Sign, 0);
+        assert!(report.verdict.is_certified() && report.method == Method::Signs);
+        // A path that is on before the others: t = -x1 + ... falls with x0 alone.
+        let (mut weight, mut bias, mut second) = (weight, bias, second);
+        weight.extend([-1.0, 0.0, 0.0]);
+        bias.push(0.4);
+        second.push(1.0);
+        let flipped = block(3, weight, bias, second);
+        let report = decide(&flipped, &domain, &Cbc, Mode::Sign, 0);
+        check_refutation(&flipped, &domain, &report);
+        let Verdict::Refuted(pair) = report.verdict else { unreachable!() };
+        assert_eq!((pair.input, pair.row), (0, 0));
+        let digits = pair.lower.iter().chain(&pair.upper).map(|x| x.to_string().len()).max();
+        assert!(digits < Some(12), "{pair:?}");
+    }
+}
+
+#[test]
+fn a_monotone_block_without_biases_is_certified() {
+    let mut rng = ChaCha8Rng::seed_from_u64(12);
+    let mut certified = 0;
+    for (case, lower) in [0.0, -1.0].into_iter().cycle().take(40).enumerate() {
+        let (hidden, inputs) = (8, 3);
+        let mut weight: Vec<f32> = (0..hidden * inputs).map(|_| rng.random_range(-1.0..1.0_f32)).collect();
+        let mut second: Vec<f32> = (0..hidden).map(|_| rng.random_range(-0.3..0.3_f32)).collect();
+        // x0 and -x0: together a slope of one everywhere but at x0 = 0.
+        weight.extend([1.0, 0.0, 0.0, -1.0, 0.0, 0.0]);
+        second.extend([0.6, -0.6]);
+        let block = block(inputs, weight, vec![0.0; hidden + 2], second);
+        let domain = Domain::from_box(vec![Interval::new(lower, 1.0); inputs]).unwrap();
+        let derivative = DirectedDerivative::new(&block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
+        let expected = enumerated(&derivative, &[None, None, None]).unwrap();
+        let closed = derivative.sign_bound();
+        let report = decide(&block, &domain, &Cbc, Mode::Sign, 0);
+        assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case}: {report:?}");
+        certified += usize::from(report.verdict.is_certified() && closed.is_negative());
+    }
+    assert!(certified > 5, "{certified}");
+}
+
+#[test]
+fn reports_travel_as_json() {
+    let mut rng = ChaCha8Rng::seed_from_u64(13);
+    for _ in 0..10 {
+        let block = random_block(&mut rng);
+        let report = decide(&block, &Domain::unit_cube(block.inputs()), &Cbc, Mode::Sign, 20);
+        let text = serde_json::to_string(&report).unwrap();
+        assert_eq!(serde_json::from_str::<QueryReport>(&text).unwrap(), report);
+    }
+}
+
+#[test]
+fn a_pinned_input_and_a_missing_path_hold_at_once() {
+    let falling = block(2, vec![1.0, 0.0], vec![0.0], vec![-1.0]);
+    let pinned = Domain::from_box(vec![Interval::new(0.5, 0.5), Interval::new(0.0, 1.0)]).unwrap();
+    assert!(decide(&falling, &pinned, &Cbc, Mode::Sign, 10).verdict.is_certified());
+    assert!(decide(&falling, &Domain::unit_cube(2), &Cbc, Mode::Minimum, 10).verdict.is_refuted());
+    let query = Query { row: 0, input: 1, direction: UP };
+    let report = verify_query(&falling, &Domain::unit_cube(2), query, &Cbc, &Options::default()).unwrap();
+    assert!(report.verdict.is_certified() && report.method == Method::Signs);
+}
