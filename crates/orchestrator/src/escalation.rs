@@ -1,0 +1,306 @@
+//! The outer loop: train, verify, multiply lambda, until every block certifies.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use certificate::{Model, ModelFeature, Network};
+use milp::{Control, NetworkReport, Options};
+use serde::{Deserialize, Serialize};
+use train::data::DataSet;
+use train::{Candidate, Epoch, Trainer, constant_loss};
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::progress::Progress;
+use crate::run_folder::{Metrics, RunFolder};
+
+/// Trains at growing lambda until a network certifies or a limit is reached.
+pub struct Escalation<'a> {
+    config: &'a Config,
+    data: &'a DataSet,
+    folder: &'a RunFolder,
+    progress: &'a mut Progress,
+    interrupt: &'a AtomicBool,
+}
+
+/// Why an escalation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopReason {
+    /// Every block of a candidate certifies.
+    Certified,
+    /// The next lambda would be above the limit.
+    LambdaLimit(f64),
+    /// The largest number of rounds was run.
+    RoundLimit(u32),
+    /// The time was used up.
+    TimeLimit(f64),
+    /// The user stopped it.
+    Interrupted,
+}
+
+/// One train-and-verify pass: `rounds/NN/round.json`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Round {
+    /// Counted from 0.
+    pub round: u32,
+    /// Weight of the penalty.
+    pub lambda: f64,
+    /// The learning rate that worked.
+    pub learning_rate: f64,
+    /// Tries, 1 if the first learning rate worked.
+    pub attempts: u32,
+    /// The epochs that were verified, best validation score first.
+    pub checks: Vec<Check>,
+    /// Wall-clock time of the training.
+    pub training_s: f64,
+    /// Wall-clock time of the verification.
+    pub verification_s: f64,
+}
+
+/// The verification of one epoch's network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// The epoch.
+    pub epoch: Epoch,
+    /// What was found out.
+    pub report: NetworkReport,
+}
+
+/// What an escalation delivers: the certified network, or the best one of the last round with what is known about it.
+pub struct Outcome {
+    /// Why it stopped.
+    pub stop: StopReason,
+    /// All rounds.
+    pub rounds: Vec<Round>,
+    /// The model delivered; none if it was stopped before the first round ended.
+    pub model: Option<Model>,
+}
+
+impl Outcome {
+    /// The last verification of the last round that has one: that of the network delivered.
+    pub fn delivered(&self) -> Option<(&Round, &Check)> {
+        self.rounds.iter().rev().find_map(|round| Some((round, round.delivered()?)))
+    }
+}
+
+impl Round {
+    /// The check of the network that this round delivers: the certified one, else the one with the best score.
+    pub fn delivered(&self) -> Option<&Check> {
+        self.checks.iter().find(|check| check.report.verdict.is_certified()).or(self.checks.first())
+    }
+}
+
+impl<'a> Escalation<'a> {
+    /// An escalation over `data`, with its records in `folder`. Setting `interrupt` stops it at the next epoch or query.
+    pub fn new(
+        config: &'a Config,
+        data: &'a DataSet,
+        folder: &'a RunFolder,
+        progress: &'a mut Progress,
+        interrupt: &'a AtomicBool,
+    ) -> Self {
+        Self { config, data, folder, progress, interrupt }
+    }
+
+    /// Runs rounds until one certifies or a limit is reached. Rounds that an earlier run finished are taken from the
+    /// folder, an unfinished one continues at its last checkpoint.
+    ///
+    /// # Errors
+    /// If a training breaks down at every learning rate, or a record cannot be written.
+    pub fn run(&mut self) -> Result<Outcome> {
+        let start = Instant::now();
+        let limits = &self.config.escalation;
+        let mut outcome = Outcome { stop: StopReason::RoundLimit(limits.round_limit), rounds: Vec::new(), model: None };
+        let mut lambda = limits.lambda;
+        for number in 0..limits.round_limit {
+            if start.elapsed().as_secs_f64() > limits.time_limit_s {
+                outcome.stop = StopReason::TimeLimit(limits.time_limit_s);
+                break;
+            }
+            let Some((round, model)) = self.round(number, lambda)? else {
+                outcome.stop = StopReason::Interrupted;
+                break;
+            };
+            let certified = round.delivered().is_some_and(|check| check.report.verdict.is_certified());
+            outcome.rounds.push(round);
+            outcome.model = Some(model);
+            if certified {
+                outcome.stop = StopReason::Certified;
+                break;
+            }
+            lambda *= limits.lambda_growth;
+            // Without a penalty there is nothing to escalate.
+            if lambda > limits.lambda_limit || lambda == 0.0 {
+                outcome.stop = StopReason::LambdaLimit(limits.lambda_limit);
+                break;
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// One round: train, then verify the best epochs until one certifies. `None` if it was interrupted.
+    fn round(&mut self, number: u32, lambda: f64) -> Result<Option<(Round, Model)>> {
+        let folder = self.folder.round(number)?;
+        let record = format!("{folder}/round.json");
+        let model_file = self.folder.path().join(&folder).join("model.safetensors");
+        if let Some(round) = self.folder.read_json::<Round>(&record)? {
+            self.progress.say(&format!("round {}: lambda = {lambda}, done before", number + 1));
+            return Ok(Some((round, Model::load(&model_file)?)));
+        }
+        let start = Instant::now();
+        let Some((candidates, attempts)) = self.train(number, lambda, &folder)? else { return Ok(None) };
+        let training_s = start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let Some((checks, delivered)) = self.verify(&candidates)? else { return Ok(None) };
+        let round = Round {
+            round: number,
+            lambda,
+            learning_rate: self.config.training(number, attempts - 1, lambda).learning_rate,
+            attempts,
+            checks,
+            training_s,
+            verification_s: start.elapsed().as_secs_f64(),
+        };
+        let model = self.model(delivered);
+        model.save(&model_file)?;
+        self.folder.write_json(&record, &round)?;
+        for attempt in 0..attempts {
+            self.folder.remove(&checkpoint_name(&folder, attempt));
+        }
+        Ok(Some((round, model)))
+    }
+
+    /// Trains until the epochs are used up, again with a lower learning rate if that failed. Gives the best epochs and
+    /// the number of attempts; `None` if it was interrupted.
+    fn train(&mut self, round: u32, lambda: f64, folder: &str) -> Result<Option<(Vec<Candidate>, u32)>> {
+        let retries = self.config.train.retries;
+        let mut first = 0;
+        for attempt in 0..=retries {
+            if self.folder.read(&checkpoint_name(folder, attempt))?.is_some() {
+                first = attempt;
+            }
+        }
+        let yardstick = constant_loss(self.data);
+        for attempt in first..=retries {
+            let Some((candidates, finished)) = self.train_once(round, attempt, lambda, folder)? else {
+                return Ok(None);
+            };
+            let learned = candidates.iter().any(|c| c.epoch.validation.loss < yardstick);
+            if finished && learned || attempt == retries && !candidates.is_empty() {
+                return Ok(Some((candidates, attempt + 1)));
+            }
+            let why = if finished { "no better than a constant" } else { "the loss is no longer finite" };
+            self.progress.say(&format!("round {}: training failed ({why}), lowering the learning rate", round + 1));
+        }
+        let learning_rate = self.config.training(round, retries, lambda).learning_rate;
+        Err(Error::TrainingFailed { lambda, learning_rate })
+    }
+
+    /// One attempt, continued at its checkpoint if there is one. `None` if it was interrupted, `false` if it broke down.
+    fn train_once(
+        &mut self,
+        round: u32,
+        attempt: u32,
+        lambda: f64,
+        folder: &str,
+    ) -> Result<Option<(Vec<Candidate>, bool)>> {
+        let settings = self.config.training(round, attempt, lambda);
+        let epochs = settings.epochs;
+        let checkpoint = checkpoint_name(folder, attempt);
+        let mut trainer = match self.folder.read(&checkpoint)? {
+            Some(bytes) => Trainer::resume(settings, self.data, &bytes)?,
+            None => Trainer::new(settings, self.data)?,
+        };
+        self.folder.cut_metrics(round, attempt, trainer.next_epoch())?;
+        self.progress.start_training(round, lambda, trainer.next_epoch(), epochs);
+        let mut metrics = Vec::new();
+        let mut finite = true;
+        while finite && !trainer.is_finished() {
+            match trainer.run_epoch() {
+                Some(record) => {
+                    self.progress.epoch(&record, epochs);
+                    metrics.push(Metrics { round, attempt, lambda, record });
+                }
+                None => finite = false,
+            }
+            let stop = self.interrupt.load(Ordering::Relaxed);
+            let pause = trainer.next_epoch() % self.config.train.checkpoint_every == 0;
+            if stop || pause || !finite || trainer.is_finished() {
+                // Metrics first: a line too many is cut on resuming, one too few would be missing.
+                self.folder.append_metrics(&metrics)?;
+                metrics.clear();
+                if finite {
+                    self.folder.write(&checkpoint, &trainer.checkpoint()?)?;
+                }
+            }
+            if stop {
+                self.progress.end_training();
+                return Ok(None);
+            }
+        }
+        self.progress.end_training();
+        Ok(Some((trainer.candidates().to_vec(), finite)))
+    }
+
+    /// Verifies candidates in their order until one certifies, and gives that one, else the first. `None` if it was
+    /// interrupted.
+    fn verify(&mut self, candidates: &[Candidate]) -> Result<Option<(Vec<Check>, Network)>> {
+        let mut checks = Vec::new();
+        let mut delivered = &candidates[0].network;
+        for candidate in candidates {
+            let report = self.verify_network(candidate)?;
+            if self.interrupt.load(Ordering::Relaxed) {
+                return Ok(None);
+            }
+            let certified = report.verdict.is_certified();
+            checks.push(Check { epoch: candidate.epoch.clone(), report });
+            if certified {
+                delivered = &candidate.network;
+                break;
+            }
+        }
+        let outcome = if checks.last().is_some_and(|c| c.report.verdict.is_certified()) { "certified" } else { "none" };
+        self.progress.say(&format!("  {} of the best epochs verified: {outcome}", checks.len()));
+        Ok(Some((checks, delivered.clone())))
+    }
+
+    /// A network with all that its file has to say.
+    fn model(&self, network: Network) -> Model {
+        let features = self.data.features.iter().map(|feature| ModelFeature {
+            name: feature.name.clone(),
+            direction: feature.direction,
+            minimum: feature.range.lower,
+            maximum: feature.range.upper,
+        });
+        let domain = self.data.domain(self.config.data.domain);
+        Model { network, features: features.collect(), domain, target: self.data.target.clone() }
+    }
+
+    fn verify_network(&self, candidate: &Candidate) -> Result<NetworkReport> {
+        let certify = &self.config.certify;
+        let options = Options {
+            query_time_limit_s: certify.query_time_limit_s,
+            total_time_limit_s: certify.time_limit_s,
+            tightening: certify.tightening,
+            stop_at_first_refutation: true,
+            seed: self.config.seed,
+            ..Options::default()
+        };
+        let solver = certify.solver.get().expect("the configuration was checked");
+        let (domain, features) = (self.data.domain(self.config.data.domain), self.data.directions());
+        let queries = features.queries(&candidate.network)?.iter().map(Vec::len).sum();
+        let bar = self.progress.start_queries(candidate.epoch.epoch, queries);
+        let progress = |_: usize, _: &milp::QueryReport| bar.inc(1);
+        let control = Control { interrupt: Some(self.interrupt), progress: Some(&progress) };
+        let report = milp::verify_network(&candidate.network, &domain, &features, solver, &options, control)?;
+        self.progress.end_queries();
+        Ok(report)
+    }
+}
+
+fn checkpoint_name(folder: &str, attempt: u32) -> String {
+    format!("{folder}/attempt-{attempt}.safetensors")
+}

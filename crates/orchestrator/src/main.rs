@@ -1,0 +1,279 @@
+//! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
+
+mod config;
+mod error;
+mod escalation;
+mod progress;
+mod report;
+mod run_folder;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Serialize;
+use train::Scores;
+use train::data::DataSet;
+
+use config::Config;
+use error::{Result, exit_code};
+use escalation::{Escalation, Outcome, StopReason};
+use progress::Progress;
+use report::FinalScores;
+use run_folder::RunFolder;
+
+/// Train a partially monotone network and prove that it is monotone.
+///
+/// Exit status: 0 every block certified; 1 a counterexample, or lambda exhausted; 2 bad usage, configuration or data;
+/// 3 undecided because a limit was reached; 70 internal fault; 130 interrupted.
+#[derive(Parser)]
+#[command(version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: Option<RunArgs>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Train, certify, escalate; `orchestrator CONFIG` is short for it.
+    Run(RunArgs),
+    /// Print the resolved configuration.
+    Config(ConfigArgs),
+}
+
+#[derive(Args)]
+struct ConfigArgs {
+    /// The configuration, a TOML file.
+    config: PathBuf,
+    /// Override a key, as in `--set train.epochs=50`; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+}
+
+#[derive(Args)]
+struct RunArgs {
+    /// The configuration, a TOML file.
+    config: PathBuf,
+    /// Override a key, as in `--set train.epochs=50`; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of the run; by default the next number under runs/NAME.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Go on with the newest run of this configuration, or with the one in --out.
+    #[arg(long)]
+    resume: bool,
+    /// What is printed on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// No progress on standard error.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// A few lines for people.
+    Text,
+    /// One JSON object and nothing else.
+    Json,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // A panic is a fault of the program; its message has been printed when it gets here.
+    let code = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(exit_code::INTERNAL);
+    ExitCode::from(code)
+}
+
+fn dispatch(cli: Cli) -> u8 {
+    let result = match (cli.command, cli.run) {
+        (Some(Command::Run(args)), _) | (None, Some(args)) => run(&args),
+        (Some(Command::Config(args)), _) => Config::load(&args.config, &args.overrides).map(|config| {
+            print!("{}", config.to_toml());
+            exit_code::CERTIFIED
+        }),
+        (None, None) => unreachable!("clap asks for a configuration where there is no command"),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error}");
+        error.exit_code()
+    })
+}
+
+fn run(args: &RunArgs) -> Result<u8> {
+    let start = Instant::now();
+    let config = Config::load(&args.config, &args.overrides)?;
+    let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
+    // Before anything is written, so that an architecture or a backend that cannot be had leaves no folder behind.
+    train::Trainer::new(config.training(0, 0, config.escalation.lambda), &data)?;
+    let out = args.out.as_deref();
+    let folder = if args.resume { RunFolder::resume(&config, out)? } else { RunFolder::create(&config, out)? };
+    let mut progress = Progress::new(args.quiet);
+    progress.say(&format!("run folder: {}", folder.path().display()));
+    folder.write_json("run.json", &RunRecord::new(&config, &data, args, "running", None))?;
+
+    let interrupt = interrupt_flag();
+    let outcome = Escalation::new(&config, &data, &folder, &mut progress, &interrupt).run()?;
+
+    folder.write_json("run.json", &RunRecord::new(&config, &data, args, "finished", Some(outcome.stop)))?;
+    let summary = deliver(&config, &data, &folder, &outcome, start)?;
+    match args.format {
+        Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
+        Format::Text => print_summary(&summary, &outcome, folder.path()),
+    }
+    Ok(summary.exit_code)
+}
+
+/// Set by Ctrl-C; a second Ctrl-C ends the program at once.
+fn interrupt_flag() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let seen = flag.clone();
+    let handler = move || {
+        if seen.swap(true, Ordering::Relaxed) {
+            std::process::exit(exit_code::INTERRUPTED.into());
+        }
+        eprintln!("stopping at the next checkpoint; press Ctrl-C again to stop at once");
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        eprintln!("warning: Ctrl-C will not stop cleanly: {error}");
+    }
+    flag
+}
+
+/// What `--format json` prints.
+#[derive(Serialize)]
+struct Summary {
+    run: PathBuf,
+    verdict: &'static str,
+    stop_reason: StopReason,
+    rounds: usize,
+    lambda: Option<f64>,
+    validation: Option<Scores>,
+    test: Option<Scores>,
+    seconds: f64,
+    #[serde(skip)]
+    exit_code: u8,
+}
+
+/// Writes model, counterexamples and report, and sums up.
+fn deliver(config: &Config, data: &DataSet, folder: &RunFolder, outcome: &Outcome, start: Instant) -> Result<Summary> {
+    let mut summary = Summary {
+        run: folder.path().to_path_buf(),
+        verdict: "undecided",
+        stop_reason: outcome.stop,
+        rounds: outcome.rounds.len(),
+        lambda: outcome.rounds.last().map(|round| round.lambda),
+        validation: None,
+        test: None,
+        seconds: start.elapsed().as_secs_f64(),
+        exit_code: exit_code::UNDECIDED,
+    };
+    if let (Some(model), Some((_, check))) = (&outcome.model, outcome.delivered()) {
+        let scores = FinalScores::of(model, data);
+        (summary.validation, summary.test) = (Some(scores.validation), Some(scores.test));
+        let verdict = &check.report.verdict;
+        summary.verdict = verdict.word();
+        let exhausted = matches!(outcome.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));
+        let any_refuted = check.report.queries.iter().flatten().any(|q| q.verdict.is_refuted());
+        if verdict.is_certified() {
+            summary.exit_code = exit_code::CERTIFIED;
+        } else if verdict.is_refuted() || exhausted && any_refuted {
+            summary.exit_code = exit_code::REFUTED;
+        }
+        model.save(&folder.path().join("model.safetensors"))?;
+        folder.write_json("verdict.json", &check.report)?;
+        let refuted = check.report.queries.iter().flatten().filter(|q| q.verdict.is_refuted());
+        folder.write_json("counterexamples.json", &refuted.collect::<Vec<_>>())?;
+        folder.write("report.md", report::render(config, data, outcome, model, scores).as_bytes())?;
+    }
+    if outcome.stop == StopReason::Interrupted {
+        summary.exit_code = exit_code::INTERRUPTED;
+    }
+    Ok(summary)
+}
+
+fn print_summary(summary: &Summary, outcome: &Outcome, folder: &Path) {
+    println!("verdict     {} ({})", summary.verdict, report::stop_reason(&outcome.stop));
+    if let Some(lambda) = summary.lambda {
+        println!("lambda      {lambda} after {} rounds", summary.rounds);
+    }
+    for (name, scores) in [("validation", &summary.validation), ("test", &summary.test)] {
+        if let Some(scores) = scores {
+            println!("{name:<11} {}", report::score_text(scores));
+        }
+    }
+    println!("time        {:.1} s", summary.seconds);
+    println!("report      {}", folder.join("report.md").display());
+}
+
+/// `run.json`: what is needed to judge a run and to repeat it.
+#[derive(Serialize)]
+struct RunRecord<'a> {
+    format_version: u32,
+    program: &'static str,
+    commit: &'static str,
+    status: &'a str,
+    stop_reason: Option<StopReason>,
+    overrides: &'a [String],
+    seed: u64,
+    data: DataRecord<'a>,
+    hardware: Hardware,
+}
+
+#[derive(Serialize)]
+struct DataRecord<'a> {
+    name: &'a str,
+    file: &'a Path,
+    sha256: &'a str,
+    split: &'a str,
+    split_seed: Option<u64>,
+    fit: usize,
+    validation: usize,
+    test: usize,
+}
+
+#[derive(Serialize)]
+struct Hardware {
+    system: &'static str,
+    architecture: &'static str,
+    processor: Option<String>,
+    threads: usize,
+}
+
+impl<'a> RunRecord<'a> {
+    fn new(config: &Config, data: &'a DataSet, args: &'a RunArgs, status: &'a str, stop: Option<StopReason>) -> Self {
+        let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let processor = cpu_info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": "));
+        Self {
+            format_version: 1,
+            program: env!("CARGO_PKG_VERSION"),
+            commit: env!("BUILD_COMMIT"),
+            status,
+            stop_reason: stop,
+            overrides: &args.overrides,
+            seed: config.seed,
+            data: DataRecord {
+                name: &data.name,
+                file: &data.file,
+                sha256: &data.sha256,
+                split: &data.split,
+                split_seed: data.split_seed,
+                fit: data.fit.len(),
+                validation: data.validation.len(),
+                test: data.test.len(),
+            },
+            hardware: Hardware {
+                system: std::env::consts::OS,
+                architecture: std::env::consts::ARCH,
+                processor: processor.map(|(_, name)| name.to_owned()),
+                threads: std::thread::available_parallelism().map_or(1, usize::from),
+            },
+        }
+    }
+}

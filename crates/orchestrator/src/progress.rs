@@ -1,0 +1,116 @@
+//! What is seen while a run goes on: bars on a terminal, a line now and then elsewhere, all on standard error.
+
+use std::io::{IsTerminal, stderr};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use train::Epoch;
+
+/// Shows where a run is.
+pub struct Progress {
+    bars: Option<Bars>,
+    quiet: bool,
+    last_line: Instant,
+}
+
+struct Bars {
+    all: MultiProgress,
+    epochs: ProgressBar,
+    queries: ProgressBar,
+}
+
+/// Between two plain lines about epochs.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+impl Progress {
+    /// Bars if standard error is a terminal, plain lines otherwise, nothing if `quiet`.
+    pub fn new(quiet: bool) -> Self {
+        let bars = (!quiet && stderr().is_terminal()).then(|| {
+            let all = MultiProgress::new();
+            let style = |template| ProgressStyle::with_template(template).expect("a template of known keys");
+            let bar = |template| {
+                let bar = all.add(ProgressBar::hidden());
+                bar.set_style(style(template));
+                bar
+            };
+            let epochs = bar("{prefix:>12} [{bar:30}] {pos:>4}/{len} epochs  {msg}  {eta} left");
+            let queries = bar("{prefix:>12} [{bar:30}] {pos:>4}/{len} queries {msg}");
+            Bars { all, epochs, queries }
+        });
+        Self { bars, quiet, last_line: Instant::now() }
+    }
+
+    /// A line that stays.
+    pub fn say(&self, line: &str) {
+        match &self.bars {
+            // A terminal that went away must not stop the run.
+            Some(bars) => drop(bars.all.println(line)),
+            None if !self.quiet => eprintln!("{line}"),
+            None => {}
+        }
+    }
+
+    /// A round begins to train.
+    pub fn start_training(&mut self, round: u32, lambda: f64, done: u32, epochs: u32) {
+        self.say(&format!("round {}: training at lambda = {lambda}", round + 1));
+        if let Some(bars) = &self.bars {
+            bars.epochs.reset();
+            bars.epochs.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bars.epochs.set_length(epochs.into());
+            bars.epochs.set_position(done.into());
+            bars.epochs.set_prefix(format!("round {}", round + 1));
+        }
+        self.last_line = Instant::now();
+    }
+
+    /// An epoch ended.
+    pub fn epoch(&mut self, epoch: &Epoch, epochs: u32) {
+        let score = match (epoch.validation.accuracy, epoch.validation.rmse) {
+            (Some(accuracy), _) => format!("accuracy {:.2} %", 100.0 * accuracy),
+            (_, Some(rmse)) => format!("rmse {rmse:.4}"),
+            _ => String::new(),
+        };
+        let line = format!("loss {:.4}  penalty {:.2e}  validation {score}", epoch.loss, epoch.penalty);
+        match &self.bars {
+            Some(bars) => {
+                bars.epochs.set_position(u64::from(epoch.epoch) + 1);
+                bars.epochs.set_message(line);
+            }
+            None => {
+                let last = epoch.epoch + 1 == epochs;
+                if last || self.last_line.elapsed() >= LINE_EVERY {
+                    self.say(&format!("  epoch {:>4}/{epochs}  {line}", epoch.epoch + 1));
+                    self.last_line = Instant::now();
+                }
+            }
+        }
+    }
+
+    /// The training of a round ended.
+    pub fn end_training(&self) {
+        if let Some(bars) = &self.bars {
+            bars.epochs.finish_and_clear();
+        }
+    }
+
+    /// A candidate is about to be verified; the bar returned may be moved from any thread.
+    pub fn start_queries(&self, epoch: u32, queries: usize) -> ProgressBar {
+        match &self.bars {
+            Some(bars) => {
+                bars.queries.reset();
+                bars.queries.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                bars.queries.set_length(queries as u64);
+                bars.queries.set_prefix(format!("epoch {}", epoch + 1));
+                bars.queries.clone()
+            }
+            None => ProgressBar::hidden(),
+        }
+    }
+
+    /// All queries were decided.
+    pub fn end_queries(&self) {
+        if let Some(bars) = &self.bars {
+            bars.queries.finish_and_clear();
+        }
+    }
+}

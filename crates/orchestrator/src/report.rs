@@ -1,0 +1,231 @@
+//! `report.md`: what was found out, for people.
+
+use std::fmt::Write;
+
+use certificate::exact::approximate;
+use certificate::{Counterexample, Direction, Model, Target, Verdict};
+use milp::NetworkReport;
+use train::Scores;
+use train::data::{DataSet, DomainKind};
+
+use crate::config::Config;
+use crate::escalation::{Check, Outcome, Round, StopReason};
+
+/// The scores of the network delivered, computed in `f64` from the exported weights.
+#[derive(Debug, Clone, Copy)]
+pub struct FinalScores {
+    /// On the validation rows.
+    pub validation: Scores,
+    /// On the test rows.
+    pub test: Scores,
+}
+
+impl FinalScores {
+    /// Evaluates the exported network on both parts.
+    pub fn of(model: &Model, data: &DataSet) -> Self {
+        let score = |part: &train::data::Part| {
+            let row = |x: &[f32]| model.network.evaluate(&x.iter().map(|v| f64::from(*v)).collect::<Vec<_>>())[0];
+            let outputs: Vec<f64> = part.x.chunks(data.features.len()).map(row).collect();
+            Scores::of_f64(data.task, &outputs, &part.y)
+        };
+        Self { validation: score(&data.validation), test: score(&data.test) }
+    }
+}
+
+/// The whole report, in Markdown.
+pub fn render(config: &Config, data: &DataSet, outcome: &Outcome, model: &Model, scores: FinalScores) -> String {
+    let mut text = String::new();
+    let Some((round, check)) = outcome.delivered() else { return text };
+    verdict(&mut text, config, data, outcome, check);
+    scores_table(&mut text, data, scores);
+    bounds_tables(&mut text, model, &check.report);
+    history(&mut text, &outcome.rounds);
+    claims(&mut text, config, model, round);
+    text
+}
+
+/// Writing to a string cannot fail.
+macro_rules! line {
+    ($text:expr, $($format:tt)*) => { writeln!($text, $($format)*).expect("a string takes everything") };
+}
+
+fn verdict(text: &mut String, config: &Config, data: &DataSet, outcome: &Outcome, check: &Check) {
+    line!(text, "# {}: {}\n", config.name, headline(&check.report.verdict));
+    line!(text, "{}\n", data.title);
+    match &check.report.verdict {
+        Verdict::Certified { .. } => {
+            line!(
+                text,
+                "For every pair of inputs of the domain that differ only in the features below, moved in their"
+            );
+            line!(
+                text,
+                "direction, the output does not move the other way. Every block of the network was proved to have"
+            );
+            line!(text, "this property.\n");
+        }
+        Verdict::Refuted(pair) => counterexample(text, data, pair),
+        Verdict::Undecided { limit, .. } => {
+            line!(text, "Neither a proof nor a counterexample of the whole network was found ({}).\n", reason(limit));
+        }
+    }
+    line!(text, "| feature | direction |\n|---|---|");
+    for feature in data.features.iter().filter(|f| f.direction != Direction::Free) {
+        let word = if feature.direction == Direction::Increasing { "increasing" } else { "decreasing" };
+        line!(text, "| {} ({} to {}) | {word} |", feature.name, feature.range.lower, feature.range.upper);
+    }
+    line!(text, "\nThe run stopped because {}.\n", stop_reason(&outcome.stop));
+}
+
+fn headline(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Certified { .. } => "certified monotone",
+        Verdict::Refuted(_) => "NOT monotone",
+        Verdict::Undecided { .. } => "not certified",
+    }
+}
+
+fn reason(limit: &certificate::Limit) -> String {
+    match limit {
+        certificate::Limit::Time => "the time limit was reached".into(),
+        certificate::Limit::Interrupted => "the verification was stopped".into(),
+        certificate::Limit::Composition => {
+            "a block is not monotone on its own box, which does not settle the whole network".into()
+        }
+        certificate::Limit::Numerical(detail) => format!("numerical trouble: {detail}"),
+    }
+}
+
+/// Why a run ended, as the end of a sentence.
+pub fn stop_reason(stop: &StopReason) -> String {
+    match stop {
+        StopReason::Certified => "every block certifies".into(),
+        StopReason::LambdaLimit(limit) => format!("lambda would have grown above its limit {limit}"),
+        StopReason::RoundLimit(limit) => format!("the limit of {limit} rounds was reached"),
+        StopReason::TimeLimit(limit) => format!("its {limit} seconds were used up"),
+        StopReason::Interrupted => "it was interrupted; go on with --resume".into(),
+    }
+}
+
+fn counterexample(text: &mut String, data: &DataSet, pair: &Counterexample) {
+    line!(
+        text,
+        "The two inputs below differ in **{}** only, moved in its direction, and the output",
+        data.features[pair.input].name
+    );
+    line!(text, "falls by {:.3e} (computed without rounding).\n", approximate(&pair.drop));
+    line!(text, "| feature | first | second |\n|---|---|---|");
+    for (j, feature) in data.features.iter().enumerate() {
+        let raw = |x: f64| feature.range.lower + x * (feature.range.upper - feature.range.lower);
+        let (a, b) = (raw(approximate(&pair.lower[j])), raw(approximate(&pair.upper[j])));
+        line!(text, "| {} | {a} | {b} |", feature.name);
+    }
+    line!(text, "");
+}
+
+fn scores_table(text: &mut String, data: &DataSet, scores: FinalScores) {
+    line!(text, "## Quality of the predictions\n");
+    line!(text, "| rows | number | loss | score |\n|---|---|---|---|");
+    for (name, part, score) in [("validation", &data.validation, scores.validation), ("test", &data.test, scores.test)]
+    {
+        line!(text, "| {name} | {} | {:.4} | {} |", part.len(), score.loss, score_text(&score));
+    }
+    line!(text, "\nThe epoch was chosen on the validation rows; the test rows played no part in any choice. Fitted on");
+    line!(text, "{} rows, split `{}`.\n", data.fit.len(), data.split);
+}
+
+/// The score in words.
+pub fn score_text(scores: &Scores) -> String {
+    match (scores.accuracy, scores.rmse) {
+        (Some(accuracy), _) => format!("{:.2} % right", 100.0 * accuracy),
+        (_, Some(rmse)) => format!("rmse {rmse:.4}"),
+        _ => String::new(),
+    }
+}
+
+fn bounds_tables(text: &mut String, model: &Model, report: &NetworkReport) {
+    line!(text, "## What was proved, block by block\n");
+    line!(text, "Least derivative of a block's outputs in each monotone input, in the input's direction and in scaled");
+    line!(
+        text,
+        "units. The proof is the lower bound; the smallest value met is a sample and proves nothing. Later blocks"
+    );
+    line!(text, "take the outputs of the one before, called channels.\n");
+    for (k, queries) in report.queries.iter().enumerate() {
+        line!(text, "### Block {}\n", k + 1);
+        line!(text, "| input | outputs certified | proven lower bound | smallest value met |\n|---|---|---|---|");
+        let mut inputs: Vec<usize> = queries.iter().map(|q| q.query.input).collect();
+        inputs.dedup();
+        for input in inputs {
+            let of_input = || queries.iter().filter(move |q| q.query.input == input);
+            let certified = of_input().filter(|q| q.verdict.is_certified()).count();
+            let bound = of_input().map(|q| q.lower_bound).fold(f64::INFINITY, f64::min);
+            let met = of_input().filter_map(|q| q.incumbent).fold(f64::INFINITY, f64::min);
+            let met = if met.is_finite() { format!("{met:.4}") } else { "-".into() };
+            let name = if k == 0 { model.features[input].name.clone() } else { format!("channel {}", input + 1) };
+            line!(text, "| {name} | {certified} of {} | {bound:.4} | {met} |", of_input().count());
+        }
+        line!(text, "");
+    }
+}
+
+fn history(text: &mut String, rounds: &[Round]) {
+    line!(text, "## Rounds\n");
+    line!(text, "| round | lambda | learning rate | epochs verified | verdict | training | verification |");
+    line!(text, "|---|---|---|---|---|---|---|");
+    for round in rounds {
+        let verdict = round.delivered().map_or("-", |check| check.report.verdict.word());
+        let Round { lambda, learning_rate, checks, training_s, verification_s, .. } = round;
+        line!(
+            text,
+            "| {} | {lambda} | {learning_rate} | {} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
+            round.round + 1,
+            checks.len()
+        );
+    }
+    line!(text, "");
+}
+
+fn claims(text: &mut String, config: &Config, model: &Model, round: &Round) {
+    let domain = match config.data.domain {
+        DomainKind::Box => "every input from its smallest to its largest value, independently of the others",
+        DomainKind::OneHot => "every input in its range, exactly one category of each column",
+        DomainKind::OneHotInteger => "every input in its range, exactly one category of each column, whole numbers",
+    };
+    let output = match &model.target {
+        Target::Binary { column, positive } => format!("the logit of the probability that {column} is {positive}"),
+        Target::Regression { column, .. } => format!("the prediction of {column}"),
+    };
+    line!(text, "## What is claimed, and what is not\n");
+    line!(text, "- Output: {output}. Domain: {domain}.");
+    line!(
+        text,
+        "- The claim is about real numbers and the network whose weights are exactly the stored ones. A computer"
+    );
+    line!(
+        text,
+        "  that evaluates the network rounds; steps of about one millionth of a range can show a wiggle in the last"
+    );
+    line!(text, "  digits.");
+    line!(
+        text,
+        "- A proof rests on the answer \"infeasible\" of the solver ({}) to mixed-integer programmes whose",
+        solver(round)
+    );
+    line!(
+        text,
+        "  constants are rounded outwards. Counterexamples rest on nothing: they are computed without rounding."
+    );
+    line!(text, "- Nothing is claimed about inputs outside the domain, nor about the data or the world.");
+    line!(
+        text,
+        "\nModel: `model.safetensors`, SHA-256 of its content `{}`, {} parameters.",
+        model.sha256(),
+        model.network.parameters()
+    );
+}
+
+fn solver(round: &Round) -> String {
+    let queries = round.delivered().into_iter().flat_map(|check| check.report.queries.iter().flatten());
+    queries.map(|q| q.solver.clone()).next().unwrap_or_default()
+}

@@ -1,0 +1,213 @@
+//! The program as its users meet it: through its command line and what it leaves in the run folder.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn orchestrator(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
+    command.current_dir(repository()).args(args);
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    orchestrator(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The smoke configuration into `folder`.
+fn smoke(folder: &Path, more: &[&str]) -> Output {
+    let mut args = vec!["configs/smoke.toml", "--format", "json", "--out", folder.to_str().unwrap()];
+    args.extend(more);
+    run(&args)
+}
+
+#[test]
+fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let output = smoke(&folder, &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).expect("one JSON object and nothing else");
+    assert_eq!(summary["verdict"], "certified");
+    assert_eq!(summary["stop_reason"], "certified");
+    assert!(summary["rounds"].as_u64().unwrap() >= 1 && summary["lambda"].as_f64().unwrap() >= 1.0);
+    assert!(summary["validation"]["rmse"].as_f64().unwrap() < 0.2, "{summary}");
+    assert!(summary["test"]["rmse"].as_f64().unwrap() < 0.25, "{summary}");
+
+    for file in
+        ["config.toml", "run.json", "metrics.jsonl", "model.safetensors", "verdict.json", "counterexamples.json"]
+    {
+        assert!(fs::metadata(folder.join(file)).unwrap().len() > 1, "{file}");
+    }
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(report.starts_with("# smoke: certified monotone"), "{report}");
+    for words in ["area_m2", "distance_km", "decreasing", "What is claimed, and what is not", "SHA-256"] {
+        assert!(report.contains(words), "{words} is missing in\n{report}");
+    }
+
+    // The model in the folder is the certified one: loading checks its hash, verifying it anew needs no training.
+    let model = certificate::Model::load(&folder.join("model.safetensors")).unwrap();
+    let features = model.monotone_features();
+    let options = milp::Options::default();
+    let control = milp::Control::default();
+    let solver = &milp::solver::Microlp;
+    let report = milp::verify_network(&model.network, &model.domain, &features, solver, &options, control).unwrap();
+    assert!(report.verdict.is_certified());
+}
+
+/// Killed again and again at arbitrary moments and resumed each time, a run ends with the same bytes as an undisturbed
+/// one.
+#[test]
+fn a_killed_run_resumes_bit_for_bit() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (calm, stormy) = (temporary.path().join("calm"), temporary.path().join("stormy"));
+    // One thread each: the promise is for the same seed and thread count.
+    let start = Instant::now();
+    assert_eq!(smoke(&calm, &[]).status.code(), Some(0));
+    let whole = start.elapsed();
+    let folder = stormy.to_str().unwrap();
+    let mut kills = 0;
+    for attempt in 0..40_u32 {
+        let mut args = vec!["configs/smoke.toml", "--format", "json", "--out", folder];
+        if stormy.join("config.toml").exists() {
+            args.push("--resume");
+        }
+        let mut child = orchestrator(&args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        // Moments spread over the run, different in every execution of this test.
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_micros();
+        let share = f64::from((clock ^ (attempt * 7919)) % 1000) / 1000.0;
+        let deadline = Instant::now() + whole.mul_f64(0.1 + 0.9 * share) + Duration::from_millis(20);
+        let status = loop {
+            match child.try_wait().unwrap() {
+                Some(status) => break Some(status),
+                None if Instant::now() >= deadline => break None,
+                None => std::thread::sleep(Duration::from_millis(2)),
+            }
+        };
+        if let Some(status) = status {
+            assert_eq!(status.code(), Some(0), "attempt {attempt}");
+            if kills >= 2 {
+                break;
+            }
+            // Too quick to be killed: start over.
+            fs::remove_dir_all(&stormy).unwrap();
+            kills = 0;
+            continue;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kills += 1;
+    }
+    assert!(kills >= 2, "the run was killed only {kills} times");
+    for file in ["model.safetensors", "metrics.jsonl"] {
+        assert!(fs::read(calm.join(file)).unwrap() == fs::read(stormy.join(file)).unwrap(), "{file} differs");
+    }
+}
+
+/// Every way to ask for something impossible: exit status 2, a message that names what is wrong, and no folder.
+#[test]
+fn bad_input_is_named_and_leaves_nothing_behind() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let refused = |more: &[&str], words: &[&str]| {
+        let output = smoke(&folder, more);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "{more:?}: {word} is missing in\n{message}");
+        }
+        assert!(!folder.exists(), "{more:?} left a folder");
+    };
+    refused(&["--set", "train.epoch=5"], &["train", "unknown field `epoch`", "did you mean `epochs`"]);
+    refused(&["--set", "train.epochs=fast"], &["train.epochs", "fast"]);
+    refused(&["--set", "train.epochs=0"], &["train.epochs", "at least 1"]);
+    refused(&["--set", "train.epochs"], &["key=value"]);
+    refused(&["--set", "train.learning_rate=nan"], &["train.learning_rate", "finite"]);
+    refused(&["--set", "escalation.lambda_growth=1"], &["escalation.lambda_growth", "above 1"]);
+    refused(&["--set", "architecture.hidden=0"], &["hidden", "at least 1"]);
+    refused(&["--set", "train.backend=tpu"], &["train.backend", "tpu", "cpu"]);
+    refused(&["--set", "train.backend=cuda"], &["cuda", "not compiled in", "--features"]);
+    refused(&["--set", "certify.solver=gurobi"], &["certify.solver", "gurobi", "cbc"]);
+    refused(&["--set", "data.split=mine"], &["mine"]);
+    refused(&["--set", "data.manifest=nowhere.toml"], &["nowhere.toml"]);
+    refused(&["--set", "name=../x"], &["name"]);
+    assert_eq!(run(&["configs/nowhere.toml"]).status.code(), Some(2));
+    assert_eq!(run(&[]).status.code(), Some(2));
+}
+
+#[test]
+fn an_error_in_the_file_points_at_its_line() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("x.toml");
+    fs::write(&file, "name = \"x\"\nsed = 1\n[data]\nmanifest = \"m.toml\"\n").unwrap();
+    let output = run(&[file.to_str().unwrap()]);
+    let message = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2));
+    for words in ["x.toml", "line 2", "unknown field `sed`", "did you mean `seed`"] {
+        assert!(message.contains(words), "{words} is missing in\n{message}");
+    }
+}
+
+#[test]
+fn a_folder_is_neither_overwritten_nor_resumed_by_another_configuration() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let short = ["--set", "train.epochs=2", "--set", "escalation.round_limit=1"];
+    smoke(&folder, &short);
+    let before = fs::read(folder.join("metrics.jsonl")).unwrap();
+    let again = smoke(&folder, &short);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(text(&again.stderr).contains("--resume"), "{}", text(&again.stderr));
+    let other = smoke(&folder, &["--resume", "--set", "train.epochs=3"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("another configuration"), "{}", text(&other.stderr));
+    assert!(text(&other.stderr).contains("epochs = 2"), "{}", text(&other.stderr));
+    assert_eq!(fs::read(folder.join("metrics.jsonl")).unwrap(), before);
+    let nothing = smoke(&temporary.path().join("nothing"), &["--resume"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("no run to resume"), "{}", text(&nothing.stderr));
+}
+
+#[test]
+fn a_folder_that_cannot_be_made_is_an_error() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    let output = smoke(&file.join("run"), &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("file/run"), "{}", text(&output.stderr));
+}
+
+/// Without a penalty the network is not monotone: exit status 1, and a report that says so first.
+#[test]
+fn an_unpenalised_network_is_refuted() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let output = smoke(&folder, &["--set", "escalation.lambda=0", "--set", "train.epochs=60"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(!report.contains("certified monotone"), "{report}");
+    let found = fs::read_to_string(folder.join("counterexamples.json")).unwrap();
+    assert!(found.contains("\"drop\""), "{found}");
+}
+
+#[test]
+fn the_resolved_configuration_can_be_run_again() {
+    let temporary = tempfile::tempdir().unwrap();
+    let output = run(&["config", "configs/smoke.toml", "--set", "train.epochs=7"]);
+    assert_eq!(output.status.code(), Some(0));
+    let file = temporary.path().join("resolved.toml");
+    fs::write(&file, &output.stdout).unwrap();
+    assert_eq!(run(&["config", file.to_str().unwrap()]).stdout, output.stdout);
+    assert!(text(&output.stdout).contains("epochs = 7"));
+}
