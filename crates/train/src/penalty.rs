@@ -46,7 +46,7 @@ impl GradientPenalty {
         let neurons = block.monotone_hidden;
         if neurons < first.bias.dims()[0] {
             first.weight = first.weight.slice([0..inputs.len(), 0..neurons]);
-            first.bias = first.bias.slice([0..neurons]);
+            first.bias = first.bias.narrow(0, 0, neurons);
         }
         if neurons < second.dims()[0] || outputs < second_outputs {
             second = second.slice([0..neurons, 0..outputs]);

@@ -11,6 +11,8 @@ use certificate::Activation;
 /// Derivatives of an intermediate value along `m` input directions, in the cheapest form that still holds them all.
 ///
 /// Shapes: `n` samples, `c` channels.
+// One or two exist at a time; boxing tensors, which are handles, would gain nothing.
+#[allow(clippy::large_enum_variant)]
 pub enum Tangent {
     /// `[m, c]`: the same at every sample, as long as only affine layers were passed.
     Uniform(Tensor<2>),
