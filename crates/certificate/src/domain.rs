@@ -2,6 +2,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
 
+/// Largest absolute value of an end of an input's interval.
+const LARGEST: f64 = 1e30;
+
 /// A closed interval of real numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Interval {
@@ -35,12 +38,31 @@ pub struct IntegerFeature {
 
 /// Where a property has to hold: a box in scaled units, optionally with one-hot groups and integer features.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(try_from = "Unchecked")]
 pub struct Domain {
     input_box: Vec<Interval>,
     /// Groups of inputs of which exactly one is 1 and the others are 0.
     one_hot: Vec<Vec<usize>>,
     integer: Vec<IntegerFeature>,
+}
+
+/// A domain as it stands in a file, before it was checked.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Unchecked {
+    input_box: Vec<Interval>,
+    #[serde(default)]
+    one_hot: Vec<Vec<usize>>,
+    #[serde(default)]
+    integer: Vec<IntegerFeature>,
+}
+
+impl TryFrom<Unchecked> for Domain {
+    type Error = Error;
+
+    fn try_from(domain: Unchecked) -> Result<Self> {
+        Self::new(domain.input_box, domain.one_hot, domain.integer)
+    }
 }
 
 impl Domain {
@@ -68,10 +90,14 @@ impl Domain {
         Ok(domain)
     }
 
-    pub(crate) fn validate(&self) -> Result<()> {
+    fn validate(&self) -> Result<()> {
         for (j, side) in self.input_box.iter().enumerate() {
-            if !(side.lower.is_finite() && side.upper.is_finite() && side.lower <= side.upper) {
-                let message = format!("input {j}: [{}, {}] is no finite interval", side.lower, side.upper);
+            // Ends beyond LARGEST could overflow on their way through a few layers.
+            if !(-LARGEST <= side.lower && side.lower <= side.upper && side.upper <= LARGEST) {
+                let message = format!(
+                    "input {j}: expected an interval within +-{LARGEST:e}, found [{}, {}]",
+                    side.lower, side.upper
+                );
                 return Err(Error::Domain(message));
             }
         }

@@ -110,8 +110,9 @@ impl Model {
     /// as JSON in the metadata, with the hash.
     ///
     /// # Errors
-    /// If the file cannot be written; an old file is then untouched.
+    /// If a scaling does not increase or the file cannot be written; an old file is then untouched.
     pub fn save(&self, path: &Path) -> Result<()> {
+        self.check().map_err(|reason| Error::ModelFile { path: path.to_path_buf(), reason })?;
         let sealed = Sealed { sha256: self.sha256(), header: self.header() };
         let metadata = serde_json::to_string(&sealed).expect("a header of plain numbers and strings");
         let tensors = self.tensors();
@@ -157,18 +158,39 @@ impl Model {
         if tensors.len() != 4 * network.blocks().len() {
             return Err(format!("{} tensors for {} blocks", tensors.len(), network.blocks().len()));
         }
-        header.domain.validate().map_err(|e| e.to_string())?;
         for (what, found) in [("features", header.features.len()), ("domain", header.domain.inputs())] {
             if found != network.inputs() {
                 return Err(format!("{what}: {found} entries for {} inputs", network.inputs()));
             }
         }
         let model = Self { network, features: header.features, domain: header.domain, target: header.target };
+        model.check()?;
         let found = model.sha256();
         if found != sha256 {
             return Err(format!("the content has hash {found}, the file says {sha256}: it was changed or damaged"));
         }
         Ok(model)
+    }
+
+    /// What the types alone do not ensure: scalings that increase, and no monotone feature in a one-hot group, where it
+    /// cannot move alone.
+    fn check(&self) -> std::result::Result<(), String> {
+        let increases = |minimum: f64, maximum: f64| minimum.is_finite() && maximum.is_finite() && minimum < maximum;
+        for feature in &self.features {
+            if !increases(feature.minimum, feature.maximum) {
+                let ModelFeature { name, minimum, maximum, .. } = feature;
+                return Err(format!("feature {name}: expected minimum < maximum, found {minimum} and {maximum}"));
+            }
+        }
+        if let Target::Regression { column, minimum, maximum } = &self.target
+            && !increases(*minimum, *maximum)
+        {
+            return Err(format!("target {column}: expected minimum < maximum, found {minimum} and {maximum}"));
+        }
+        match self.domain.one_hot().iter().flatten().find(|j| self.features[**j].direction != Direction::Free) {
+            Some(&j) => Err(format!("feature {} is monotone but in a one-hot group", self.features[j].name)),
+            None => Ok(()),
+        }
     }
 
     fn header(&self) -> Header {
@@ -281,6 +303,18 @@ mod tests {
         fs::write(&path, &bytes).unwrap();
         let message = Model::load(&path).unwrap_err().to_string();
         assert!(message.contains("model.safetensors") && message.contains("hash"), "{message}");
+    }
+
+    /// With a falling scaling the certified claim would be the opposite of what its reader understands.
+    #[test]
+    fn a_scaling_that_does_not_increase_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        for (minimum, maximum) in [(38.0, 0.0), (1.0, 1.0), (0.0, f64::NAN)] {
+            let mut model = model();
+            (model.features[0].minimum, model.features[0].maximum) = (minimum, maximum);
+            let message = model.save(&folder.path().join("m.safetensors")).unwrap_err().to_string();
+            assert!(message.contains("priors"), "{message}");
+        }
     }
 
     #[test]

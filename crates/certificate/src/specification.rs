@@ -60,6 +60,10 @@ impl MonotoneFeatures {
                 found: self.0.len(),
             });
         }
+        if self.0.iter().all(|direction| *direction == Direction::Free) {
+            // Nothing is asked of the network, whatever its channels are called.
+            return Ok(vec![Vec::new(); network.blocks().len()]);
+        }
         let increasing = |monotone: &Vec<bool>| {
             let direction = |m: &bool| if *m { Direction::Increasing } else { Direction::Free };
             monotone.iter().map(direction).collect::<Vec<_>>()

@@ -33,8 +33,11 @@ enum Coordinate {
 /// The programme of one query and how to read its solutions.
 #[derive(Debug, Clone)]
 pub struct BigM {
-    /// The programme.
+    /// The programme. Objective and rows are scaled by powers of two, because a solver's tolerances are absolute: with
+    /// coefficients of 1e-8 it would call anything optimal.
     pub programme: Programme,
+    /// What the derivative is multiplied with in the objective.
+    pub scale: f64,
     coordinates: Vec<Coordinate>,
     /// Position of the neuron and column of its indicator.
     indicators: Vec<(usize, usize)>,
@@ -57,7 +60,8 @@ impl BigM {
     pub fn new(derivative: &DirectedDerivative) -> Self {
         let query = derivative.query;
         let mut programme = Programme::new(format!("output{}_input{}", query.row, query.input));
-        programme.objective_constant = approximate(&derivative.constant());
+        let scale = unit_scale(derivative.neurons.iter().map(|neuron| neuron.coefficient));
+        programme.objective_constant = approximate(&derivative.constant()) * scale;
         let coordinates = inputs(derivative, &mut programme);
         let mut indicators = Vec::new();
         for k in derivative.unstable() {
@@ -66,16 +70,18 @@ impl BigM {
             let row = derivative.block.first().row(i);
             let least = row.iter().fold(0.0, |max: f64, w| max.max(f64::from(w.abs()))) * LEAST_BIG_M;
             let (lower, upper) = (neuron.bounds.lower.min(-least), neuron.bounds.upper.max(least));
-            let z = programme.integer(format!("z{i}"), (0.0, 1.0), neuron.coefficient);
+            let z = programme.integer(format!("z{i}"), (0.0, 1.0), neuron.coefficient * scale);
             indicators.push((k, z));
-            let bias = f64::from(derivative.block.first().bias()[i]);
-            let t = || row.iter().enumerate().map(|(j, w)| (j, f64::from(*w)));
+            let row_scale = unit_scale(row.iter().map(|w| f64::from(*w)));
+            let (lower, upper) = (lower * row_scale, upper * row_scale);
+            let bias = f64::from(derivative.block.first().bias()[i]) * row_scale;
+            let t = || row.iter().enumerate().map(|(j, w)| (j, f64::from(*w) * row_scale));
             programme.row(format!("active{i}"), t().chain([(z, -upper)]), (f64::NEG_INFINITY, -bias));
             // l - b is rounded: downwards, which only relaxes.
             let side = (lower - bias).next_down();
             programme.row(format!("inactive{i}"), t().chain([(z, lower)]), (side, f64::INFINITY));
         }
-        Self { programme, coordinates, indicators, cuts: 0 }
+        Self { programme, scale, coordinates, indicators, cuts: 0 }
     }
 
     /// The pattern and the discrete inputs of a solution.
@@ -143,6 +149,12 @@ impl BigM {
         self.programme.row(format!("cut{}", self.cuts), terms, (1.0 - ones as f64, f64::INFINITY));
         self.cuts += 1;
     }
+}
+
+/// The power of two, so that scaling is exact, that brings the largest of some numbers to between 1 and 2.
+fn unit_scale(numbers: impl Iterator<Item = f64>) -> f64 {
+    let largest = numbers.fold(0.0, |max: f64, x| max.max(x.abs()));
+    if largest > 0.0 { (-largest.log2().floor()).exp2() } else { 1.0 }
 }
 
 /// Value `k` of an integer input, exactly.

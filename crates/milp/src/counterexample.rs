@@ -4,7 +4,7 @@ use certificate::exact::{self, rational};
 use certificate::{Counterexample, Direction, IntegerFeature};
 use num_bigint::BigInt;
 use num_rational::BigRational;
-use num_traits::{One, Signed, Zero};
+use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::Result;
 use crate::derivative::{ActivationPattern, DirectedDerivative};
@@ -12,11 +12,14 @@ use crate::derivative::{ActivationPattern, DirectedDerivative};
 /// Binary digits tried for the coordinates, so that printed points are as short as their cell allows.
 const DIGITS: [u32; 7] = [2, 4, 7, 12, 20, 32, 52];
 
+/// Grid values of an integer input tried on either side of an inner point.
+const GRID_NEIGHBOURS: u32 = 64;
+
 /// The counterexample that a step along the input inside the cell of `pattern` gives, starting near its inner point
 /// `x`; coordinates in `kept` stay as they are.
 ///
 /// `None` if the exact evaluation does not confirm it: the derivative is not negative there, or the input is an
-/// integer feature and no two of its grid values do it.
+/// integer feature and no two of its grid values near `x` do it.
 ///
 /// # Soundness
 /// Confirmed in exact arithmetic by [`Counterexample::confirm`].
@@ -65,7 +68,11 @@ fn on_grid(
         point[feature.input] = crate::big_m::grid_value(derivative, feature.input, feature.steps, u64::from(k));
         point
     };
-    for k in 0..feature.steps {
+    // Only near the cell: the number of grid values is the user's and may be billions.
+    let side = derivative.domain.input_box()[feature.input];
+    let share = (&x[feature.input] - rational(side.lower)) / (rational(side.upper) - rational(side.lower));
+    let here = (share * BigRational::from_integer(feature.steps.into())).to_integer().to_u32().unwrap_or(0);
+    for k in here.saturating_sub(GRID_NEIGHBOURS)..feature.steps.min(here.saturating_add(GRID_NEIGHBOURS)) {
         if let Some(counterexample) = confirm(derivative, at(k), at(k + 1))? {
             return Ok(Some(counterexample));
         }

@@ -17,6 +17,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// A tolerance that would let a solver's rounding decide.
+    #[error("certify_tol must be a finite number above 0, found {0}")]
+    Tolerance(f64),
     /// A programme with numbers or names that no solver should see.
     #[error("programme: {0}")]
     Programme(String),

@@ -205,6 +205,9 @@ fn attack(
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
     let moving = features.0.iter().enumerate().filter(|(_, direction)| **direction != Direction::Free);
     let moving: Vec<_> = moving.map(|(input, direction)| (input, *direction)).collect();
+    if moving.is_empty() {
+        return Ok(None);
+    }
     for k in 0..options.samples {
         let point = random_point(domain, None, k % 4 == 0, &mut rng);
         let (input, direction) = moving[rng.random_range(0..moving.len())];

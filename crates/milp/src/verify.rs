@@ -16,7 +16,7 @@ use crate::interior::{Interior, interior};
 use crate::sampling::{Sample, exact_point, inside, least_sample};
 use crate::solver::{Limits, Solver, Status};
 use crate::tighten::Tightening;
-use crate::{Result, counterexample};
+use crate::{Error, Result, counterexample};
 
 /// What is asked about the worst-case derivative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,8 +38,8 @@ pub struct Options {
     pub query_time_limit_s: f64,
     /// Wall-clock time for all queries of a network together; 3600 by default.
     pub total_time_limit_s: f64,
-    /// A solver has to exclude all patterns whose value is below this, so that its tolerances cannot hide a slightly
-    /// negative one; 1e-6 by default.
+    /// A solver has to exclude all patterns whose value, as a part of the largest path weight, is below this, so that
+    /// its tolerances cannot hide a slightly negative one; 1e-6 by default.
     pub certify_tol: f64,
     /// Points that are tried before a solver is asked; 1000 by default.
     pub samples: usize,
@@ -151,7 +151,7 @@ impl<'a> QueryVerifier<'a> {
     /// Prepares a query.
     ///
     /// # Errors
-    /// See [`DirectedDerivative::new`].
+    /// If the tolerance is not above zero; also see [`DirectedDerivative::new`].
     pub fn new(
         block: &'a Block,
         domain: &'a Domain,
@@ -159,6 +159,10 @@ impl<'a> QueryVerifier<'a> {
         solver: &'a dyn Solver,
         options: &'a Options,
     ) -> Result<Self> {
+        let tol = options.certify_tol;
+        if !(tol.is_finite() && tol > 0.0) {
+            return Err(Error::Tolerance(tol));
+        }
         let derivative = DirectedDerivative::new(block, domain, query)?;
         Ok(Self { derivative, solver, options, sampled: None, spent: Duration::ZERO })
     }
@@ -240,7 +244,7 @@ impl<'a> QueryVerifier<'a> {
             if time_limit.is_zero() {
                 return Ok(self.undecided(proven, &best, Limit::Time));
             }
-            let outcome = self.solver.solve(&big_m.programme, &Limits { time_limit, cutoff: self.cutoff() });
+            let outcome = self.solver.solve(&big_m.programme, &Limits { time_limit, cutoff: self.cutoff(big_m.scale) });
             match outcome.status {
                 Status::Infeasible => {
                     let known = best.as_ref().map_or(proven, |best| round_down(&best.value));
@@ -252,8 +256,10 @@ impl<'a> QueryVerifier<'a> {
             }
             // Excluded patterns have no interior or at least the value of the best one.
             let known = best.as_ref().map_or(f64::INFINITY, |best| round_down(&best.value));
-            proven = proven.max(outcome.bound.min(known));
-            if self.is_minimum(&best, outcome.bound) {
+            let bound = outcome.bound / big_m.scale;
+            let tol = self.options.certify_tol / big_m.scale;
+            proven = proven.max(bound.min(known));
+            if is_minimum(&best, bound, tol) {
                 return Ok(self.all_excluded(proven, &best));
             }
             let Some(incumbent) = outcome.incumbent else {
@@ -277,25 +283,18 @@ impl<'a> QueryVerifier<'a> {
             if best.as_ref().is_none_or(|best| occurring.value < best.value) {
                 best = Some(occurring);
             }
-            if self.is_minimum(&best, outcome.bound) {
+            if is_minimum(&best, bound, tol) {
                 return Ok(self.all_excluded(proven, &best));
             }
         }
     }
 
-    /// Whether no pattern can be negative, and none lower than `best` up to the tolerance, when what was not excluded
-    /// has at least the value `bound`.
-    fn is_minimum(&self, best: &Option<Occurring>, bound: f64) -> bool {
-        let tol = self.options.certify_tol;
-        best.as_ref().is_some_and(|best| bound >= tol && bound >= approximate(&best.value) - tol)
-    }
-
-    /// Patterns with at least this value need not be looked at.
+    /// Patterns with at least this value, times `scale`, need not be looked at.
     ///
     /// If all values are multiples of a number that is far above all tolerances, "negative" means "at most minus that
     /// number", and patterns of value zero, of which there can be very many, need not be excluded one by one.
-    fn cutoff(&self) -> Option<f64> {
-        let step = self.derivative.granularity();
+    fn cutoff(&self, scale: f64) -> Option<f64> {
+        let step = self.derivative.granularity() * scale;
         let coarse = step > 4.0 * self.options.certify_tol;
         let cutoff = if coarse { -0.5 * step } else { self.options.certify_tol };
         (self.options.mode == Mode::Sign).then_some(cutoff)
@@ -396,6 +395,12 @@ impl<'a> QueryVerifier<'a> {
         }
         report
     }
+}
+
+/// Whether no pattern can be negative, and none lower than `best` up to the tolerance, when what was not excluded has at
+/// least the value `bound`.
+fn is_minimum(best: &Option<Occurring>, bound: f64, tol: f64) -> bool {
+    best.as_ref().is_some_and(|best| bound >= tol && bound >= approximate(&best.value) - tol)
 }
 
 impl QueryReport {

@@ -351,3 +351,49 @@ fn a_pinned_input_and_a_missing_path_hold_at_once() {
     let report = verify_query(&falling, &Domain::unit_cube(2), query, &Cbc, &Options::default()).unwrap();
     assert!(report.verdict.is_certified() && report.method == Method::Signs);
 }
+
+/// Found in review: tolerances of a solver are absolute, so without scaling small path weights certified anything. The
+/// same random blocks with weights scaled by powers of two, which changes no sign, get the same verdicts.
+#[test]
+fn verdicts_do_not_depend_on_the_scale_of_the_weights() {
+    let mut rng = ChaCha8Rng::seed_from_u64(77);
+    let mut refuted = 0;
+    for _ in 0..25 {
+        let (inputs, hidden) = (3, 8);
+        let numbers =
+            |rng: &mut ChaCha8Rng, n: usize| (0..n).map(|_| rng.random_range(-1.0..1.0)).collect::<Vec<f32>>();
+        let (first, bias) = (numbers(&mut rng, inputs * hidden), numbers(&mut rng, hidden));
+        let mut second = numbers(&mut rng, hidden);
+        // Mostly rising, so that both verdicts occur.
+        second.iter_mut().enumerate().for_each(|(i, w)| *w = (w.abs() + 0.1) * first[i * inputs].signum());
+        second[0] = -second[0];
+        let verdict = |outer: f32, inner: f32| {
+            let scaled = |numbers: &[f32], by: f32| numbers.iter().map(|w| w * by).collect::<Vec<_>>();
+            let first = Affine::new(inputs, scaled(&first, inner), scaled(&bias, inner)).unwrap();
+            let second = Affine::new(hidden, scaled(&second, outer), vec![0.0]).unwrap();
+            let block = Block::new(first, Activation::Relu, second).unwrap();
+            let query = Query { row: 0, input: 0, direction: Direction::Increasing };
+            let options = Options { samples: 0, ..Options::default() };
+            let report = verify_query(&block, &Domain::unit_cube(inputs), query, &Cbc, &options).unwrap();
+            assert!(!matches!(report.verdict, Verdict::Undecided { .. }), "{:?}", report.verdict);
+            report.verdict.is_refuted()
+        };
+        let expected = verdict(1.0, 1.0);
+        refuted += usize::from(expected);
+        for (outer, inner) in [(-30, 0), (0, -30), (-60, -20), (30, 0), (20, 20)] {
+            assert_eq!(verdict(2f32.powi(outer), 2f32.powi(inner)), expected, "{outer} {inner}");
+        }
+    }
+    assert!((3..22).contains(&refuted), "{refuted}");
+}
+
+#[test]
+fn a_tolerance_that_would_decide_is_refused() {
+    let layer = Affine::new(1, vec![1.0], vec![0.0]).unwrap();
+    let block = Block::new(layer.clone(), Activation::Relu, layer).unwrap();
+    let query = Query { row: 0, input: 0, direction: Direction::Increasing };
+    for certify_tol in [-1.0, 0.0, f64::NAN, f64::INFINITY] {
+        let options = Options { certify_tol, ..Options::default() };
+        assert!(verify_query(&block, &Domain::unit_cube(1), query, &Cbc, &options).is_err(), "{certify_tol}");
+    }
+}

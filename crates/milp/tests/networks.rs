@@ -190,3 +190,14 @@ fn a_caller_can_watch_and_stop() {
     let options = Options { stop_at_first_refutation: true, ..Options::default() };
     assert!(verify(&falling, &[UP; 4], &options).verdict.is_refuted());
 }
+
+/// Found in review: the attack on the whole network drew a monotone feature from none.
+#[test]
+fn a_network_of_which_nothing_is_asked_is_certified() {
+    let first = Affine::new(1, vec![1.0], vec![0.0]).unwrap();
+    let layer = |w: f32| Affine::new(1, vec![w], vec![0.0]).unwrap();
+    let rising = Block::new(first.clone(), Activation::Relu, layer(1.0)).unwrap();
+    let falling = Block::new(first, Activation::Relu, layer(-1.0)).unwrap();
+    let report = verify(&chain(vec![rising, falling], Activation::Relu), &[FREE], &Options::default());
+    assert!(report.verdict.is_certified(), "{:?}", report.verdict);
+}

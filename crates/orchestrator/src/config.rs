@@ -72,6 +72,8 @@ pub struct Train {
     pub batch_size: usize,
     /// Step size of Adam.
     pub learning_rate: f64,
+    /// Share of the past in the running average of the weights, taken once per epoch; 0 switches it off.
+    pub averaging: f64,
     /// What the learning rate is multiplied with when a training fails.
     pub learning_rate_drop: f64,
     /// How often a failed training is tried again.
@@ -87,6 +89,7 @@ impl Default for Train {
             epochs: 200,
             batch_size: 256,
             learning_rate: 5e-3,
+            averaging: 0.0,
             learning_rate_drop: 0.2,
             retries: 2,
             checkpoint_every: 20,
@@ -235,6 +238,7 @@ impl Config {
             epochs: self.train.epochs,
             batch_size: self.train.batch_size,
             learning_rate: self.train.learning_rate * self.train.learning_rate_drop.powi(attempt as i32),
+            averaging: self.train.averaging,
             candidates: self.certify.candidates.max(1),
         }
     }
@@ -262,6 +266,7 @@ impl Config {
                 "between 0 and 1",
                 (0.0..1.0).contains(&self.train.learning_rate_drop) && self.train.learning_rate_drop > 0.0,
             ),
+            ("train.averaging", self.train.averaging, "in [0, 1)", (0.0..1.0).contains(&self.train.averaging)),
             ("penalty.margin", self.penalty.margin, "above 0", self.penalty.margin > 0.0),
             ("escalation.lambda", e.lambda, "0 or more", e.lambda >= 0.0),
             ("escalation.lambda_growth", e.lambda_growth, "above 1", e.lambda_growth > 1.0),

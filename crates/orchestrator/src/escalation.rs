@@ -250,8 +250,8 @@ impl<'a> Escalation<'a> {
     fn verify(&mut self, candidates: &[Candidate]) -> Result<Option<(Vec<Check>, Network)>> {
         let mut checks = Vec::new();
         let mut delivered = &candidates[0].network;
-        for candidate in candidates {
-            let report = self.verify_network(candidate)?;
+        for (rank, candidate) in candidates.iter().enumerate() {
+            let report = self.verify_network(candidate, rank, candidates.len())?;
             if self.interrupt.load(Ordering::Relaxed) {
                 return Ok(None);
             }
@@ -262,8 +262,13 @@ impl<'a> Escalation<'a> {
                 break;
             }
         }
-        let outcome = if checks.last().is_some_and(|c| c.report.verdict.is_certified()) { "certified" } else { "none" };
-        self.progress.say(&format!("  {} of the best epochs verified: {outcome}", checks.len()));
+        let outcome = match checks.last() {
+            Some(check) if check.report.verdict.is_certified() => {
+                format!("epoch {} is certified", check.epoch.epoch + 1)
+            }
+            _ => "none is certified".into(),
+        };
+        self.progress.say(&format!("  verified {} of the {} best epochs: {outcome}", checks.len(), candidates.len()));
         Ok(Some((checks, delivered.clone())))
     }
 
@@ -279,7 +284,7 @@ impl<'a> Escalation<'a> {
         Model { network, features: features.collect(), domain, target: self.data.target.clone() }
     }
 
-    fn verify_network(&self, candidate: &Candidate) -> Result<NetworkReport> {
+    fn verify_network(&self, candidate: &Candidate, rank: usize, candidates: usize) -> Result<NetworkReport> {
         let certify = &self.config.certify;
         let options = Options {
             query_time_limit_s: certify.query_time_limit_s,
@@ -292,7 +297,7 @@ impl<'a> Escalation<'a> {
         let solver = certify.solver.get().expect("the configuration was checked");
         let (domain, features) = (self.data.domain(self.config.data.domain), self.data.directions());
         let queries = features.queries(&candidate.network)?.iter().map(Vec::len).sum();
-        let bar = self.progress.start_queries(candidate.epoch.epoch, queries);
+        let bar = self.progress.start_queries(rank, candidates, queries);
         let progress = |_: usize, _: &milp::QueryReport| bar.inc(1);
         let control = Control { interrupt: Some(self.interrupt), progress: Some(&progress) };
         let report = milp::verify_network(&candidate.network, &domain, &features, solver, &options, control)?;

@@ -28,11 +28,7 @@ impl Progress {
         let bars = (!quiet && stderr().is_terminal()).then(|| {
             let all = MultiProgress::new();
             let style = |template| ProgressStyle::with_template(template).expect("a template of known keys");
-            let bar = |template| {
-                let bar = all.add(ProgressBar::hidden());
-                bar.set_style(style(template));
-                bar
-            };
+            let bar = |template| all.add(ProgressBar::no_length().with_style(style(template)));
             let epochs = bar("{prefix:>12} [{bar:30}] {pos:>4}/{len} epochs  {msg}  {eta} left");
             let queries = bar("{prefix:>12} [{bar:30}] {pos:>4}/{len} queries {msg}");
             Bars { all, epochs, queries }
@@ -54,11 +50,10 @@ impl Progress {
     pub fn start_training(&mut self, round: u32, lambda: f64, done: u32, epochs: u32) {
         self.say(&format!("round {}: training at lambda = {lambda}", round + 1));
         if let Some(bars) = &self.bars {
-            bars.epochs.reset();
-            bars.epochs.set_draw_target(indicatif::ProgressDrawTarget::stderr());
             bars.epochs.set_length(epochs.into());
-            bars.epochs.set_position(done.into());
             bars.epochs.set_prefix(format!("round {}", round + 1));
+            bars.epochs.reset();
+            bars.epochs.set_position(done.into());
         }
         self.last_line = Instant::now();
     }
@@ -93,14 +88,14 @@ impl Progress {
         }
     }
 
-    /// A candidate is about to be verified; the bar returned may be moved from any thread.
-    pub fn start_queries(&self, epoch: u32, queries: usize) -> ProgressBar {
+    /// The candidate of this rank is about to be verified; the bar returned may be moved from any thread.
+    pub fn start_queries(&self, rank: usize, candidates: usize, queries: usize) -> ProgressBar {
         match &self.bars {
             Some(bars) => {
-                bars.queries.reset();
-                bars.queries.set_draw_target(indicatif::ProgressDrawTarget::stderr());
                 bars.queries.set_length(queries as u64);
-                bars.queries.set_prefix(format!("epoch {}", epoch + 1));
+                bars.queries.set_message(format!("of candidate {} of {candidates}", rank + 1));
+                bars.queries.set_prefix("verifying");
+                bars.queries.reset();
                 bars.queries.clone()
             }
             None => ProgressBar::hidden(),

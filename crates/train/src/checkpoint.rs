@@ -41,8 +41,13 @@ impl<'a> Trainer<'a> {
         let candidates: Vec<u8> =
             self.candidates.iter().flat_map(|c| c.network.to_flat()).flat_map(f32::to_le_bytes).collect();
         let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).map_err(|e| broken(&e));
-        let tensors =
-            [("candidates", view(&candidates)?), ("optimizer", view(&optimizer)?), ("parameters", view(&parameters)?)];
+        let average: Vec<u8> = self.average.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let tensors = [
+            ("average", view(&average)?),
+            ("candidates", view(&candidates)?),
+            ("optimizer", view(&optimizer)?),
+            ("parameters", view(&parameters)?),
+        ];
         let header = serde_json::to_string(&header).map_err(|e| broken(&e))?;
         safetensors::serialize(tensors, Some(HashMap::from([(HEADER.into(), header)]))).map_err(|e| broken(&e))
     }
@@ -70,11 +75,15 @@ impl<'a> Trainer<'a> {
         trainer.next_epoch = header.next_epoch;
 
         let template = trainer.chain.to_network().ok_or_else(|| broken(&"a parameter is not finite"))?;
-        let numbers: Vec<f32> =
-            part("candidates")?.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let numbers = |name: &str| -> Result<Vec<f32>> {
+            let bytes = part(name)?;
+            Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+        };
+        trainer.average = numbers("average")?;
+        let numbers = numbers("candidates")?;
         let size = template.to_flat().len();
-        if numbers.len() != size * header.candidates.len() {
-            return Err(broken(&"the candidates are cut short"));
+        if numbers.len() != size * header.candidates.len() || trainer.average.len() != size {
+            return Err(broken(&"the candidates or the average are cut short"));
         }
         let networks = numbers.chunks_exact(size).map(|flat| template.with_flat(flat));
         let candidates = header.candidates.into_iter().zip(networks);

@@ -87,6 +87,23 @@ pub struct BlockWeights {
     pub monotone_hidden: usize,
 }
 
+impl BlockWeights {
+    /// The weights of a network's blocks, for evaluation.
+    pub fn of_network(network: &Network, device: &Device) -> Vec<Self> {
+        let layer = |affine: &Affine| LayerWeights {
+            weight: matrix(affine.weight().to_vec(), [affine.outputs(), affine.inputs()], device).transpose(),
+            bias: Tensor::from_data(TensorData::new(affine.bias().to_vec(), [affine.outputs()]), device),
+        };
+        let block = |block: &Block| Self {
+            first: layer(block.first()),
+            activation: block.activation(),
+            second: layer(block.second()),
+            monotone_hidden: block.hidden(),
+        };
+        network.blocks().iter().map(block).collect()
+    }
+}
+
 impl Chain {
     /// A chain with freshly drawn parameters: weights and biases uniform in `+-1/sqrt(fan-in)`, links that are cut not
     /// counted in the fan-in.
@@ -99,11 +116,6 @@ impl Chain {
     /// The shape it was made from.
     pub fn shape(&self) -> &ChainShape {
         &self.shape
-    }
-
-    /// The same chain for evaluation only.
-    pub fn without_autodiff(&self) -> Self {
-        Self { parameters: self.parameters.valid(), shape: self.shape.clone(), links: self.links.clone() }
     }
 
     /// The weights as they act, one entry per block.

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::architecture::Architecture;
 use crate::data::{DataSet, Part, Task};
 use crate::loss::{Scores, loss};
-use crate::model::Chain;
+use crate::model::{BlockWeights, Chain, floats};
 use crate::penalty::GradientPenalty;
 use crate::seeds::Stream;
 use crate::{Backend, Result};
@@ -38,6 +38,9 @@ pub struct Training {
     pub batch_size: usize,
     /// Step size of Adam.
     pub learning_rate: f64,
+    /// Share of the past in the running average of the weights, taken once per epoch; 0 keeps the epoch's own weights.
+    /// The average is what is scored, kept and certified.
+    pub averaging: f64,
     /// How many of the best epochs are kept for certification.
     pub candidates: usize,
 }
@@ -72,6 +75,8 @@ pub struct Trainer<'a> {
     pub(crate) chain: Chain,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) next_epoch: u32,
+    /// The running average of the network's numbers.
+    pub(crate) average: Vec<f32>,
     /// The best epochs so far, best first.
     pub(crate) candidates: Vec<Candidate>,
     domain: Domain,
@@ -95,6 +100,7 @@ impl<'a> Trainer<'a> {
             chain,
             optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
             next_epoch: 0,
+            average: Vec::new(),
             candidates: Vec::new(),
             domain: Domain::unit_cube(data.features.len()),
             fit: data.fit.clone(),
@@ -140,10 +146,10 @@ impl<'a> Trainer<'a> {
             penalty_sum += penalty;
             steps += 1;
         }
-        let validation = self.score_validation();
+        let network = self.averaged(self.chain.to_network()?)?;
+        let validation = self.score_validation(&network);
         let record =
             Epoch { epoch, loss: loss_sum / rows.len() as f64, penalty: penalty_sum / f64::from(steps), validation };
-        let network = self.chain.to_network()?;
         self.keep(Candidate { epoch: record.clone(), network });
         self.next_epoch += 1;
         Some(record)
@@ -190,11 +196,24 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    fn score_validation(&self) -> Scores {
+    /// The network whose numbers are the running average up to and with `network`. `None` if it is no longer finite.
+    ///
+    /// Steps of Adam circle around a minimum; the average sits nearer to it, and violates monotonicity less.
+    fn averaged(&mut self, network: Network) -> Option<Network> {
+        let past = self.settings.averaging as f32;
+        let current = network.to_flat();
+        if past == 0.0 || self.average.is_empty() {
+            self.average = current;
+            return Some(network);
+        }
+        self.average.iter_mut().zip(&current).for_each(|(a, w)| *a = past * *a + (1.0 - past) * w);
+        network.with_flat(&self.average).ok()
+    }
+
+    fn score_validation(&self, network: &Network) -> Scores {
         let [x, y] = self.validation.clone();
-        let chain = self.chain.without_autodiff();
-        let outputs = chain.forward(&chain.weights(), x);
-        Scores::of(self.data.task, &crate::model::floats(outputs), &crate::model::floats(y))
+        let outputs = self.chain.forward(&BlockWeights::of_network(network, &x.device()), x);
+        Scores::of(self.data.task, &floats(outputs), &floats(y))
     }
 
     fn keep(&mut self, candidate: Candidate) {
@@ -263,6 +282,7 @@ mod tests {
             epochs: 6,
             batch_size: 32,
             learning_rate: 5e-3,
+            averaging: 0.5,
             candidates: 3,
         }
     }
@@ -306,6 +326,7 @@ mod tests {
                 let mut second = Trainer::resume(settings.clone(), &data, &first.checkpoint().unwrap()).unwrap();
                 assert_eq!(train(&mut second), expected[stop..], "stopped after {stop}");
                 assert_eq!(second.chain.to_network(), undisturbed.chain.to_network());
+                assert_eq!(second.average, undisturbed.average);
                 assert_eq!(second.candidates(), undisturbed.candidates());
             }
         }
@@ -329,7 +350,8 @@ mod tests {
             let settings = Training { epochs: 40, ..settings(lambda, two_branch()) };
             let mut trainer = Trainer::new(settings, &data).unwrap();
             train(&mut trainer);
-            let weights = trainer.chain.without_autodiff().weights();
+            let weights =
+                BlockWeights::of_network(&trainer.chain.to_network().unwrap(), &trainer.device.clone().inner());
             let shape = trainer.chain.shape();
             let mut rng = Stream::Samples.generator(99, 0, 0);
             let device = trainer.device.clone().inner();

@@ -98,6 +98,13 @@ impl Outcome {
         if self.bound.is_nan() || (self.status == Status::Optimal && self.incumbent.is_none()) {
             return Self::failed("an optimum without a solution");
         }
+        // CBC has values like 1e50 for "none yet"; and nothing is proven beyond what was found.
+        if self.status != Status::Infeasible && self.bound >= 1e30 {
+            self.bound = f64::NEG_INFINITY;
+        }
+        if let Some(incumbent) = &self.incumbent {
+            self.bound = self.bound.min(incumbent.objective);
+        }
         if limits.cutoff.is_some() && self.status != Status::Infeasible {
             self.bound = f64::NEG_INFINITY;
         }
