@@ -13,13 +13,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use certificate::{Model, Query};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Serialize;
 use train::Scores;
 use train::data::DataSet;
 
 use config::Config;
-use error::{Result, exit_code};
+use error::{Error, Result, exit_code};
 use escalation::{Escalation, Outcome, StopReason};
 use progress::Progress;
 use report::FinalScores;
@@ -44,6 +45,34 @@ enum Command {
     Run(RunArgs),
     /// Print the resolved configuration.
     Config(ConfigArgs),
+    /// Print the mixed-integer programme of one query, for any other solver.
+    Export(ExportArgs),
+}
+
+#[derive(Args)]
+struct ExportArgs {
+    /// The model, a `model.safetensors` of a run.
+    model: PathBuf,
+    /// The block, counted from 1 as in the report.
+    #[arg(long, default_value_t = 1)]
+    block: usize,
+    /// The output of the block, counted from 1.
+    #[arg(long, default_value_t = 1)]
+    output: usize,
+    /// The monotone input of the block, counted from 1.
+    #[arg(long, default_value_t = 1)]
+    input: usize,
+    /// The file format.
+    #[arg(long, value_enum, default_value_t = ProgrammeFormat::Lp)]
+    format: ProgrammeFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ProgrammeFormat {
+    /// CPLEX LP: readable.
+    Lp,
+    /// Free-format MPS: understood by every solver.
+    Mps,
 }
 
 #[derive(Args)]
@@ -98,6 +127,7 @@ fn dispatch(cli: Cli) -> u8 {
             print!("{}", config.to_toml());
             exit_code::CERTIFIED
         }),
+        (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
     };
     result.unwrap_or_else(|error| {
@@ -128,6 +158,32 @@ fn run(args: &RunArgs) -> Result<u8> {
         Format::Text => print_summary(&summary, &outcome, folder.path()),
     }
     Ok(summary.exit_code)
+}
+
+/// Prints the programme whose minimum is the worst-case derivative of a query, times a power of two.
+fn export(args: &ExportArgs) -> Result<u8> {
+    let model = Model::load(&args.model)?;
+    let queries = model.monotone_features().queries(&model.network)?;
+    let wanted = |q: &&Query| (q.row + 1, q.input + 1) == (args.output, args.input);
+    let query = args.block.checked_sub(1).and_then(|k| queries.get(k)?.iter().find(wanted));
+    let Some(query) = query else {
+        let message = format!(
+            "nothing has to be proved about output {} and input {} of block {}; the model has {} blocks, the report lists their queries",
+            args.output,
+            args.input,
+            args.block,
+            queries.len()
+        );
+        return Err(Error::Config { place: args.model.display().to_string(), message });
+    };
+    let k = args.block - 1;
+    let domains = certificate::interval::block_domains(&model.network, &model.domain);
+    let options = milp::Options::default();
+    let verifier =
+        milp::QueryVerifier::new(&model.network.blocks()[k], &domains[k], *query, &milp::solver::Cbc, &options)?;
+    let programme = verifier.programme();
+    print!("{}", if args.format == ProgrammeFormat::Lp { programme.to_lp() } else { programme.to_mps() });
+    Ok(exit_code::CERTIFIED)
 }
 
 /// Set by Ctrl-C; a second Ctrl-C ends the program at once.

@@ -55,6 +55,17 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
         assert!(report.contains(words), "{words} is missing in\n{report}");
     }
 
+    // Any query can be handed to another solver.
+    let file = folder.join("model.safetensors");
+    let export = |more: &[&str]| run(&[&["export", file.to_str().unwrap()], more].concat());
+    let lp = export(&["--block", "1", "--output", "2", "--input", "1"]);
+    assert_eq!(lp.status.code(), Some(0), "{}", text(&lp.stderr));
+    assert!(text(&lp.stdout).to_lowercase().contains("minimize") && text(&lp.stdout).contains("z0"));
+    assert!(text(&export(&["--block", "2", "--format", "mps"]).stdout).contains("ROWS"));
+    let nothing = export(&["--block", "3"]);
+    assert_eq!(nothing.status.code(), Some(2));
+    assert!(text(&nothing.stderr).contains("block 3"), "{}", text(&nothing.stderr));
+
     // The model in the folder is the certified one: loading checks its hash, verifying it anew needs no training.
     let model = certificate::Model::load(&folder.join("model.safetensors")).unwrap();
     let features = model.monotone_features();
@@ -193,7 +204,8 @@ fn a_folder_that_cannot_be_made_is_an_error() {
 fn an_unpenalised_network_is_refuted() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("run");
-    let output = smoke(&folder, &["--set", "escalation.lambda=0", "--set", "train.epochs=60"]);
+    let output =
+        smoke(&folder, &["--set", "escalation.lambda=0", "--set", "train.epochs=60", "--set", "certify.candidates=3"]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(!report.contains("certified monotone"), "{report}");
