@@ -6,7 +6,7 @@ test:
     cargo test --workspace
 
 bench:
-    cargo bench -p train -p milp
+    cargo bench --workspace --bench step --bench query
 
 docs:
     cargo doc --workspace --no-deps --open

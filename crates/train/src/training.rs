@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use burn::optim::{AdamConfig, GradientsParams, ModuleOptimizer};
 use burn::tensor::{Device, Tensor, TensorData};
 use certificate::interval::block_domains;
@@ -5,6 +7,7 @@ use certificate::{Activation, Domain, Interval, Network};
 use rand::RngExt;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use rayon::{ThreadPool, ThreadPoolBuilder};
 use serde::{Deserialize, Serialize};
 
 use crate::architecture::Architecture;
@@ -79,6 +82,7 @@ pub struct Trainer<'a> {
     pub(crate) average: Vec<f32>,
     /// The best epochs so far, best first.
     pub(crate) candidates: Vec<Candidate>,
+    one_thread: Arc<ThreadPool>,
     domain: Domain,
     fit: Part,
     validation: [Tensor<2>; 2],
@@ -102,6 +106,7 @@ impl<'a> Trainer<'a> {
             next_epoch: 0,
             average: Vec::new(),
             candidates: Vec::new(),
+            one_thread: Arc::new(ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started")),
             domain: Domain::unit_cube(data.features.len()),
             fit: data.fit.clone(),
             validation: tensors(&data.validation, data.features.len(), &plain),
@@ -131,7 +136,15 @@ impl<'a> Trainer<'a> {
     }
 
     /// Runs one epoch. `None` if the training broke down: a loss or a parameter is no longer finite.
+    ///
+    /// Computes on one thread: the matrices are so small that a second one makes it slower, and the result then does
+    /// not depend on the number of cores.
     pub fn run_epoch(&mut self) -> Option<Epoch> {
+        let one_thread = self.one_thread.clone();
+        one_thread.install(|| self.run_epoch_here())
+    }
+
+    fn run_epoch_here(&mut self) -> Option<Epoch> {
         let epoch = self.next_epoch;
         let mut samples = Stream::Samples.generator(self.settings.seed, self.settings.round, epoch);
         let mut rows: Vec<usize> = (0..self.fit.y.len()).collect();
