@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
-/// What stops the program. Not being certified is a result, not an error.
+/// What stops the program, with exit status 2: all of it can be put right by the user. Not being certified is a result,
+/// not an error.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The configuration file or an override.
@@ -51,13 +52,6 @@ pub enum Error {
 impl From<train::data::DataError> for Error {
     fn from(error: train::data::DataError) -> Self {
         Self::Train(error.into())
-    }
-}
-
-impl Error {
-    /// The exit code: everything here can be put right by the user.
-    pub fn exit_code(&self) -> u8 {
-        exit_code::USAGE
     }
 }
 

@@ -132,7 +132,7 @@ fn dispatch(cli: Cli) -> u8 {
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
-        error.exit_code()
+        exit_code::USAGE
     })
 }
 

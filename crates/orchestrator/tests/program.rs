@@ -82,7 +82,6 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
 fn a_killed_run_resumes_bit_for_bit() {
     let temporary = tempfile::tempdir().unwrap();
     let (calm, stormy) = (temporary.path().join("calm"), temporary.path().join("stormy"));
-    // One thread each: the promise is for the same seed and thread count.
     let start = Instant::now();
     assert_eq!(smoke(&calm, &[]).status.code(), Some(0));
     let whole = start.elapsed();
