@@ -7,6 +7,7 @@ const LARGEST: f64 = 1e30;
 
 /// A closed interval of real numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Interval {
     /// The smallest number in it.
     pub lower: f64,

@@ -24,19 +24,23 @@
 //! ```
 
 mod atomic;
+mod check;
 mod domain;
 mod error;
 pub mod exact;
 pub mod interval;
 mod model_file;
 mod network;
+mod proof;
 mod specification;
 mod verdict;
 
 pub use atomic::write_atomically;
+pub use check::{CheckError, Checked, Fault, check};
 pub use domain::{Domain, IntegerFeature, Interval};
 pub use error::{Error, Result};
 pub use model_file::{Model, ModelFeature, Target};
 pub use network::{Activation, Affine, Block, Boundary, Network};
+pub use proof::{CertificateWriter, Conclusion, ExactMultipliers, Header, Multipliers, Proof, Split, Step, Tighten};
 pub use specification::{Direction, MonotoneFeatures, Query};
 pub use verdict::{Counterexample, Limit, Verdict, contains};

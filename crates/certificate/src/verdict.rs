@@ -30,6 +30,8 @@ pub enum Verdict {
 pub enum Limit {
     /// The time limit of the query or of all queries together.
     Time,
+    /// The number of nodes that a search may look at.
+    Nodes,
     /// The user asked to stop.
     Interrupted,
     /// A block was refuted on its box, but no pair of inputs of the whole network was found: the composition

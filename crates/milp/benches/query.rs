@@ -3,8 +3,8 @@
 use certificate::exact::rational;
 use certificate::{Activation, Affine, Block, Direction, Domain, Query};
 use milp::interior::interior;
-use milp::solver::{Cbc, Microlp, Solver};
-use milp::{DirectedDerivative, Options, verify_query};
+use milp::solver::{Cbc, Microlp};
+use milp::{DirectedDerivative, Engine, Options, verify_query};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -39,23 +39,23 @@ fn block(hidden: usize) -> Block {
     Block::new(first, Activation::Relu, Affine::new(hidden, second, vec![0.0]).expect("finite")).expect("widths fit")
 }
 
-fn sign(bencher: divan::Bencher, solver: &dyn Solver, hidden: usize) {
+fn sign(bencher: divan::Bencher, engine: Engine, hidden: usize) {
     let (block, domain) = (block(hidden), Domain::unit_cube(INPUTS));
     let options = Options { samples: 0, query_time_limit_s: 120.0, ..Options::default() };
     bencher.bench_local(|| {
-        let report = verify_query(&block, &domain, QUERY, solver, &options).expect("a valid query");
+        let report = verify_query(&block, &domain, QUERY, engine, &options).expect("a valid query");
         assert!(report.verdict.is_certified(), "{report:?}");
     });
 }
 
 #[divan::bench(args = [20, 40, 100], sample_count = 1, sample_size = 1)]
 fn cbc(bencher: divan::Bencher, hidden: usize) {
-    sign(bencher, &Cbc, hidden);
+    sign(bencher, Engine::Milp(&Cbc), hidden);
 }
 
 #[divan::bench(args = [20, 40], sample_count = 1, sample_size = 1)]
 fn microlp(bencher: divan::Bencher, hidden: usize) {
-    sign(bencher, &Microlp, hidden);
+    sign(bencher, Engine::Milp(&Microlp), hidden);
 }
 
 /// The pattern of the centre of the cube (an interior exists) and its complement (none).

@@ -1,8 +1,7 @@
 //! Verifies a block written by hand: `cargo run -p milp --example verify_block`.
 
 use certificate::{Activation, Affine, Block, Direction, Domain, Query, Verdict};
-use milp::solver::Cbc;
-use milp::{Mode, Options, verify_query};
+use milp::{Engine, Mode, Options, verify_query};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     // f(x) = max(0, x0 + x1) - 0.5 max(0, x0 - x1) + max(0, x1 - x0)
@@ -13,7 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     for (input, direction) in [(0, Direction::Increasing), (1, Direction::Increasing), (1, Direction::Decreasing)] {
         let query = Query { row: 0, input, direction };
-        let report = verify_query(&block, &Domain::unit_cube(2), query, &Cbc, &options)?;
+        let report = verify_query(&block, &Domain::unit_cube(2), query, Engine::BranchAndBound, &options)?;
         print!("{direction:?} in x{input}: {}, worst-case derivative {:?}", report.verdict.word(), report.incumbent);
         match report.verdict {
             Verdict::Refuted(pair) => {

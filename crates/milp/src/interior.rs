@@ -39,8 +39,9 @@ pub enum Interior {
     Point(Vec<BigRational>),
     /// There is none. Already these half-spaces have no common point in the box.
     Empty {
-        /// Indices of half-spaces, at most one more than the box has dimensions.
-        conflict: Vec<usize>,
+        /// Half-spaces, at most one more than the box has dimensions, with positive factors: the sum of all
+        /// `factor * sigma (w x + b)` is positive nowhere in the box.
+        conflict: Vec<(usize, BigInt)>,
     },
 }
 
@@ -145,7 +146,7 @@ impl<'a> Simplex<'a> {
     }
 
     /// The point with the largest slack if that is positive, otherwise a conflict.
-    fn run(&mut self) -> Result<Vec<BigRational>, Vec<usize>> {
+    fn run(&mut self) -> Result<Vec<BigRational>, Vec<(usize, BigInt)>> {
         // Bland's rule ends every cycle; the steepest column is faster, so it is used as long as it makes progress.
         let mut without_progress = 0;
         loop {
@@ -235,13 +236,15 @@ impl<'a> Simplex<'a> {
         progress
     }
 
-    fn conflict(&self) -> Vec<usize> {
+    fn conflict(&self) -> Vec<(usize, BigInt)> {
         let lambda = |(variable, row): (&Variable, &Vec<BigInt>)| match variable {
-            Variable::Lambda(i) if row[0].is_positive() => Some(*i),
+            Variable::Lambda(i) if row[0].is_positive() => Some((*i, row[0].clone())),
             _ => None,
         };
         let mut conflict: Vec<_> = self.basis.iter().zip(&self.inverse).filter_map(lambda).collect();
-        conflict.sort_unstable();
+        conflict.sort_unstable_by_key(|(i, _)| *i);
+        let divisor = conflict.iter().fold(BigInt::ZERO, |gcd, (_, factor)| gcd.gcd(factor));
+        conflict.iter_mut().for_each(|(_, factor)| *factor /= &divisor);
         conflict
     }
 
@@ -271,6 +274,10 @@ mod tests {
         h.weight.iter().zip(x).fold(h.bias.clone(), |sum, (w, x)| sum + w * x)
     }
 
+    fn factors(factors: &[i32]) -> Vec<(usize, BigInt)> {
+        factors.iter().map(|factor| BigInt::from(*factor)).enumerate().collect()
+    }
+
     #[test]
     fn hand_computed_slacks() {
         // x > 1/4 and x < 3/4: the middle.
@@ -278,17 +285,17 @@ mod tests {
         assert_eq!(interior(&both, &cube(1, 0.0, 1.0)), Interior::Point(vec![rational(0.5)]));
         // x > 3/4 and x < 1/4.
         let none = [halfspace(&[1.0], -0.75), halfspace(&[-1.0], 0.25)];
-        assert_eq!(interior(&none, &cube(1, 0.0, 1.0)), Interior::Empty { conflict: vec![0, 1] });
+        assert_eq!(interior(&none, &cube(1, 0.0, 1.0)), Interior::Empty { conflict: factors(&[1, 1]) });
         // x > 1 is met by no point of the closed box, x > 1 - 2^-40 is.
         let edge = |b: f64| interior(&[halfspace(&[1.0], -b)], &cube(1, 0.0, 1.0));
-        assert_eq!(edge(1.0), Interior::Empty { conflict: vec![0] });
+        assert_eq!(edge(1.0), Interior::Empty { conflict: factors(&[1]) });
         assert_eq!(edge(1.0 - 2f64.powi(-40)), Interior::Point(vec![rational(1.0)]));
     }
 
     #[test]
     fn a_meeting_point_of_hyperplanes_is_no_interior() {
         let opposite = [halfspace(&[1.0, 0.0], 0.0), halfspace(&[0.0, 1.0], 0.0), halfspace(&[-1.0, -1.0], 0.0)];
-        assert_eq!(interior(&opposite, &cube(2, -1.0, 1.0)), Interior::Empty { conflict: vec![0, 1, 2] });
+        assert_eq!(interior(&opposite, &cube(2, -1.0, 1.0)), Interior::Empty { conflict: factors(&[1, 1, 1]) });
         assert!(matches!(interior(&opposite[..2], &cube(2, -1.0, 1.0)), Interior::Point(_)));
     }
 
@@ -326,11 +333,13 @@ mod tests {
                 Interior::Empty { conflict } => {
                     empty += 1;
                     assert!(conflict.len() <= dimension + 1);
-                    let alone: Vec<_> = conflict.iter().map(|&i| halfspaces[i].clone()).collect();
+                    let alone: Vec<_> = conflict.iter().map(|(i, _)| halfspaces[*i].clone()).collect();
                     assert!(matches!(interior(&alone, &sides), Interior::Empty { .. }));
                     for _ in 0..20 {
                         let x: Vec<_> = sides.iter().map(|_| rational(rng.random_range(-1.0..1.0))).collect();
-                        assert!(alone.iter().any(|h| !slack(h, &x).is_positive()));
+                        let factors = conflict.iter().map(|(_, factor)| BigRational::from_integer(factor.clone()));
+                        let sum: BigRational = alone.iter().zip(factors).map(|(h, f)| slack(h, &x) * f).sum();
+                        assert!(!sum.is_positive());
                     }
                 }
             }

@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use certificate::{Activation, Affine, Block, Direction, Domain, Query};
-//! use milp::{Options, solver::Cbc, verify_query};
+//! use milp::{Engine, Options, verify_query};
 //!
 //! // f(x) = 3 max(0, x0 + x1 - 0.5) - 2 max(0, x0 - x1), whose slope in x0 is 1 where both are active
 //! // and -2 where only the second is: nowhere on the unit square? At x0 = 0.4, x1 = 0.
@@ -21,16 +21,17 @@
 //! let block = Block::new(first, Activation::Relu, second)?;
 //!
 //! let query = Query { row: 0, input: 0, direction: Direction::Increasing };
-//! let report = verify_query(&block, &Domain::unit_cube(2), query, &Cbc, &Options::default())?;
+//! let report = verify_query(&block, &Domain::unit_cube(2), query, Engine::BranchAndBound, &Options::default())?;
 //! assert!(report.verdict.is_refuted());
 //!
 //! let query = Query { row: 0, input: 1, direction: Direction::Increasing };
-//! let report = verify_query(&block, &Domain::unit_cube(2), query, &Cbc, &Options::default())?;
+//! let report = verify_query(&block, &Domain::unit_cube(2), query, Engine::BranchAndBound, &Options::default())?;
 //! assert!(report.verdict.is_certified());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 pub mod big_m;
+mod branch_and_bound;
 mod counterexample;
 mod derivative;
 mod error;
@@ -45,7 +46,7 @@ mod verify;
 
 pub use derivative::{ActivationPattern, DirectedDerivative, Neuron, Phase};
 pub use error::{Error, Result};
-pub use network::{Control, NetworkReport, Progress, verify_network};
+pub use network::{Control, NetworkReport, Progress, Suspect, suspects, verify_network};
 pub use programme::{Column, Kind, Programme, Row};
 pub use tighten::{Tightening, block_domains};
-pub use verify::{Method, Mode, Options, QueryReport, QueryVerifier, verify_query};
+pub use verify::{Engine, Method, Mode, Options, QueryReport, QueryVerifier, verify_query};

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use certificate::exact::{self, rational};
 use certificate::{Counterexample, Direction, Domain, Limit, MonotoneFeatures, Network, Query, Verdict};
+use num_traits::ToPrimitive;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -13,10 +14,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::Result;
 use crate::derivative::{DirectedDerivative, round_down};
-use crate::sampling::random_point;
-use crate::solver::Solver;
+use crate::sampling::{least_sample, random_point};
+use crate::solver::Cbc;
 use crate::tighten::block_domains;
-use crate::verify::{Options, QueryReport, QueryVerifier, seconds};
+use crate::verify::{Engine, Options, QueryReport, QueryVerifier, seconds};
 
 /// Called with the index of the block and each finished query, from several threads.
 pub type Progress<'a> = dyn Fn(usize, &QueryReport) + Sync + 'a;
@@ -44,6 +45,47 @@ pub struct NetworkReport {
     pub seconds: f64,
 }
 
+/// A point of a block's domain where an output follows an input less than was asked.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Suspect {
+    /// Index of the block.
+    pub block: usize,
+    /// Which output and input.
+    pub query: Query,
+    /// The directed derivative there.
+    pub derivative: f64,
+    /// The point, in the block's inputs.
+    pub point: Vec<f64>,
+}
+
+/// For each query of a network whose least sampled derivative is below `threshold` the point where that is so: a quick
+/// look that proves nothing, for the training to go on from. Deterministic.
+///
+/// # Errors
+/// As [`verify_network`].
+pub fn suspects(
+    network: &Network,
+    domain: &Domain,
+    features: &MonotoneFeatures,
+    threshold: f64,
+    options: &Options,
+) -> Result<Vec<Suspect>> {
+    let per_block = features.queries(network)?;
+    let domains = certificate::interval::block_domains(network, domain);
+    let tasks: Vec<_> =
+        per_block.iter().enumerate().flat_map(|(k, queries)| queries.iter().map(move |q| (k, *q))).collect();
+    let look = |&(block, query): &(usize, Query)| {
+        let derivative = DirectedDerivative::new(&network.blocks()[block], &domains[block], query)?;
+        let none =
+            !derivative.input_moves() || derivative.sign_bound().to_f64().is_some_and(|bound| bound >= threshold);
+        let sample = if none { None } else { least_sample(&derivative, &[], options.samples, options.seed) };
+        let below = sample.filter(|sample| sample.value < threshold);
+        Ok(below.map(|sample| Suspect { block, query, derivative: sample.value, point: sample.point }))
+    };
+    let found: Vec<Result<_>> = tasks.par_iter().map(look).collect();
+    Ok(found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
+}
+
 /// Decides whether a network follows its monotone features over a domain.
 ///
 /// Deterministic but for time limits, interrupts and [`Options::stop_at_first_refutation`].
@@ -59,18 +101,21 @@ pub fn verify_network(
     network: &Network,
     domain: &Domain,
     features: &MonotoneFeatures,
-    solver: &dyn Solver,
+    engine: Engine,
     options: &Options,
     control: Control,
 ) -> Result<NetworkReport> {
     let start = Instant::now();
     let deadline = start + seconds(options.total_time_limit_s);
     let per_block = features.queries(network)?;
-    let domains = block_domains(network, domain, options.tightening, solver)?;
+    let domains = match engine {
+        Engine::BranchAndBound => block_domains(network, domain, options.tightening, &Cbc)?,
+        Engine::Milp(solver) => block_domains(network, domain, options.tightening, solver)?,
+    };
     let mut tasks = Vec::new();
     for (k, queries) in per_block.iter().enumerate() {
         for (q, &query) in queries.iter().enumerate() {
-            let verifier = QueryVerifier::new(&network.blocks()[k], &domains[k], query, solver, options)?;
+            let verifier = QueryVerifier::new(&network.blocks()[k], &domains[k], query, engine, options)?;
             tasks.push((k, q, query, verifier));
         }
     }
@@ -111,7 +156,7 @@ pub fn verify_network(
                 Some(report) => report,
                 None if interrupted() => {
                     let derivative = DirectedDerivative::new(&network.blocks()[k], &domains[k], query)?;
-                    QueryReport::skipped(round_down(&derivative.sign_bound()), query, solver, Limit::Interrupted)
+                    QueryReport::skipped(round_down(&derivative.sign_bound()), query, engine, Limit::Interrupted)
                 }
                 None => finish(k, verifier.decide(deadline, control.interrupt)?),
             };

@@ -95,64 +95,123 @@ pub(crate) fn least_sample(
 
 /// Coordinate descent. Along one coordinate the derivative is a step function, which is scanned exactly; the middle of
 /// a lowest step is taken, away from the hyperplanes.
-fn descend(derivative: &DirectedDerivative, mut sample: Sample) -> Sample {
+pub(crate) fn descend(derivative: &DirectedDerivative, start: Sample) -> Sample {
+    let mut descent = Descent::new(derivative, start);
     for _ in 0..SWEEPS {
-        let before = sample.value;
-        for j in 0..derivative.domain.inputs() {
-            for x in candidates(derivative, &sample.point, j) {
-                let mut point = sample.point.clone();
-                point[j] = x;
-                if let Some(group) = derivative.domain.one_hot().iter().find(|group| group.contains(&j)) {
-                    group.iter().for_each(|&k| point[k] = if k == j { 1.0 } else { 0.0 });
-                }
-                let value = derivative.evaluate(&point);
-                if value < sample.value {
-                    sample = Sample { value, point };
-                }
-            }
-        }
-        if sample.value >= before {
+        let before = descent.sample.value;
+        (0..derivative.domain.inputs()).for_each(|j| descent.along(j));
+        if descent.sample.value >= before {
             break;
         }
     }
-    sample
+    descent.sample
 }
 
-/// Values of coordinate `j` worth trying: one per step of the derivative along it.
-fn candidates(derivative: &DirectedDerivative, point: &[f64], j: usize) -> Vec<f64> {
-    let domain = derivative.domain;
-    let side = domain.input_box()[j];
-    if domain.one_hot().iter().any(|group| group.contains(&j)) {
-        return vec![1.0];
-    }
-    let integer = domain.integer().iter().find(|feature| feature.input == j && j != derivative.query.input);
-    if let Some(feature) = integer {
-        let step = (side.upper - side.lower) / f64::from(feature.steps);
-        let scanned = if feature.steps <= SCANNED_STEPS { feature.steps + 1 } else { 0 };
-        return (0..scanned).map(|k| side.lower + step * f64::from(k)).collect();
-    }
-    let root = |neuron: &crate::Neuron| {
-        let slope = f64::from(derivative.block.first().row(neuron.index)[j]);
-        point[j] - derivative.pre_activation(neuron, point) / slope
-    };
-    let mut ends: Vec<f64> = derivative.neurons.iter().map(root).filter(|x| side.contains(*x)).collect();
-    ends.extend([side.lower, side.upper]);
-    ends.sort_by(f64::total_cmp);
-    lowest_steps(derivative, point, j, &ends)
+/// A point on its way down, with the pre-activations there.
+struct Descent<'a> {
+    derivative: &'a DirectedDerivative<'a>,
+    /// `[inputs, neurons]`, so that the weights along one coordinate lie side by side.
+    columns: Vec<f64>,
+    pre_activations: Vec<f64>,
+    sample: Sample,
+    crossings: Vec<(f64, f64)>,
 }
 
-/// Evaluates every step between neighbouring `ends` by updating the derivative at each crossing.
-fn lowest_steps(derivative: &DirectedDerivative, point: &[f64], j: usize, ends: &[f64]) -> Vec<f64> {
-    let middles = ends.windows(2).filter(|pair| pair[0] < pair[1]).map(|pair| 0.5 * (pair[0] + pair[1]));
-    let along: Vec<_> = derivative
-        .neurons
-        .iter()
-        .map(|n| {
-            (derivative.pre_activation(n, point), f64::from(derivative.block.first().row(n.index)[j]), n.coefficient)
-        })
-        .collect();
-    let value = |x: f64| along.iter().filter(|(t, w, _)| t + w * (x - point[j]) >= 0.0).map(|(_, _, c)| c).sum::<f64>();
-    middles.map(|x| (value(x), x)).min_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, x)| x).into_iter().collect()
+impl<'a> Descent<'a> {
+    fn new(derivative: &'a DirectedDerivative<'a>, sample: Sample) -> Self {
+        let layer = derivative.block.first();
+        let weights = |j: usize| derivative.neurons.iter().map(move |n| f64::from(layer.row(n.index)[j]));
+        Self {
+            derivative,
+            columns: (0..derivative.domain.inputs()).flat_map(weights).collect(),
+            pre_activations: derivative.neurons.iter().map(|n| derivative.pre_activation(n, &sample.point)).collect(),
+            sample,
+            crossings: Vec::new(),
+        }
+    }
+
+    fn column(&self, j: usize) -> &[f64] {
+        let neurons = self.derivative.neurons.len();
+        &self.columns[j * neurons..(j + 1) * neurons]
+    }
+
+    /// The derivative after `point[j] += by` for all given changes.
+    fn value_after(&self, changes: &[(usize, f64)]) -> f64 {
+        let active = |i: usize| {
+            let t = changes.iter().fold(self.pre_activations[i], |t, (j, by)| t + self.column(*j)[i] * by);
+            t >= 0.0
+        };
+        let neurons = &self.derivative.neurons;
+        (0..neurons.len()).filter(|&i| active(i)).map(|i| neurons[i].coefficient).sum()
+    }
+
+    /// Moves if that lowers the derivative.
+    fn propose(&mut self, changes: &[(usize, f64)]) {
+        let value = self.value_after(changes);
+        if value < self.sample.value {
+            self.sample.value = value;
+            changes.iter().for_each(|(j, by)| self.sample.point[*j] += by);
+            let neurons = self.derivative.neurons.iter();
+            self.pre_activations = neurons.map(|n| self.derivative.pre_activation(n, &self.sample.point)).collect();
+        }
+    }
+
+    fn along(&mut self, j: usize) {
+        let domain = self.derivative.domain;
+        let side = domain.input_box()[j];
+        let at = |point: &[f64], x: f64| x - point[j];
+        if let Some(group) = domain.one_hot().iter().find(|group| group.contains(&j)) {
+            let to = |k: usize, point: &[f64]| (k, if k == j { 1.0 } else { 0.0 } - point[k]);
+            let changes: Vec<_> = group.iter().map(|&k| to(k, &self.sample.point)).collect();
+            self.propose(&changes);
+            return;
+        }
+        let moving = j == self.derivative.query.input;
+        if let Some(feature) = domain.integer().iter().find(|feature| feature.input == j && !moving) {
+            let step = (side.upper - side.lower) / f64::from(feature.steps);
+            let scanned = if feature.steps <= SCANNED_STEPS { feature.steps + 1 } else { 0 };
+            for k in 0..scanned {
+                let by = at(&self.sample.point, side.lower + step * f64::from(k));
+                self.propose(&[(j, by)]);
+            }
+            return;
+        }
+        if let Some(x) = self.lowest_step(j) {
+            let by = at(&self.sample.point, x);
+            self.propose(&[(j, by)]);
+        }
+    }
+
+    /// The middle of the lowest step along coordinate `j`.
+    fn lowest_step(&mut self, j: usize) -> Option<f64> {
+        let side = self.derivative.domain.input_box()[j];
+        let here = self.sample.point[j];
+        let mut value = 0.0;
+        let mut crossings = std::mem::take(&mut self.crossings);
+        crossings.clear();
+        for ((t, w), neuron) in self.pre_activations.iter().zip(self.column(j)).zip(&self.derivative.neurons) {
+            let c = neuron.coefficient;
+            if t + w * (side.lower - here) >= 0.0 {
+                value += c;
+            }
+            let crossing = here - t / w;
+            if side.lower < crossing && crossing < side.upper {
+                crossings.push((crossing, if *w > 0.0 { c } else { -c }));
+            }
+        }
+        crossings.push((side.upper, 0.0));
+        crossings.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
+        let (mut best, mut from) = (None, side.lower);
+        for &(end, change) in &crossings {
+            if end > from && best.is_none_or(|(least, _)| value < least) {
+                best = Some((value, 0.5 * (from + end)));
+            }
+            value += change;
+            from = end;
+        }
+        self.crossings = crossings;
+        best.map(|(_, x)| x)
+    }
 }
 
 /// Whether the exact point lies in the domain with the queried input taken as continuous.

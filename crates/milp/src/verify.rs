@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use certificate::exact::{approximate, rational};
-use certificate::{Block, Counterexample, Domain, Limit, Query, Verdict};
+use certificate::{Block, Counterexample, Domain, Limit, Multipliers, Query, Step, Verdict};
 use num_rational::BigRational;
 use num_traits::Signed;
 use serde::{Deserialize, Serialize};
 
 use crate::big_m::{BigM, Candidate};
+use crate::branch_and_bound::{Outcome, Search};
 use crate::derivative::{ActivationPattern, DirectedDerivative, round_down};
 use crate::interior::{Interior, interior};
 use crate::sampling::{Sample, exact_point, inside, least_sample};
@@ -28,6 +29,25 @@ pub enum Mode {
     Minimum,
 }
 
+/// What decides the queries that signs and samples leave open.
+#[derive(Clone, Copy)]
+pub enum Engine<'a> {
+    /// The search of this crate, which gives a proof ([`QueryReport::proof`]).
+    BranchAndBound,
+    /// The big-M programme, with the solver's word for what it excludes.
+    Milp(&'a dyn Solver),
+}
+
+impl Engine<'_> {
+    /// The word used for it in reports.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::BranchAndBound => "branch_and_bound",
+            Self::Milp(solver) => solver.name(),
+        }
+    }
+}
+
 /// Settings of a verification.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -36,6 +56,9 @@ pub struct Options {
     pub mode: Mode,
     /// Wall-clock time for one query; 60 by default.
     pub query_time_limit_s: f64,
+    /// Nodes of branch and bound for one query; unlimited by default. Unlike a time limit it makes a search that gives
+    /// up repeatable.
+    pub node_limit: u64,
     /// Wall-clock time for all queries of a network together; 3600 by default.
     pub total_time_limit_s: f64,
     /// A solver has to exclude all patterns whose value, as a part of the largest path weight, is below this, so that
@@ -57,6 +80,7 @@ impl Default for Options {
         Self {
             mode: Mode::Sign,
             query_time_limit_s: 60.0,
+            node_limit: u64::MAX,
             total_time_limit_s: 3600.0,
             certify_tol: 1e-6,
             samples: 1000,
@@ -77,6 +101,8 @@ pub enum Method {
     Falsifier,
     /// By the mixed-integer programme.
     Milp,
+    /// By branch and bound.
+    BranchAndBound,
 }
 
 /// What was found out about one query.
@@ -93,14 +119,20 @@ pub struct QueryReport {
     pub incumbent: Option<f64>,
     /// How it was decided, or what was tried last.
     pub method: Method,
-    /// Name of the solver.
-    pub solver: String,
+    /// Name of the engine: `branch_and_bound`, or the solver of the programme.
+    pub engine: String,
+    /// Nodes of branch and bound.
+    pub nodes: u64,
     /// Wall-clock time.
     pub seconds: f64,
     /// Number of unstable neurons, which is that of the binaries.
     pub unstable: usize,
     /// A point where the derivative is `incumbent`.
     pub witness: Option<Vec<f64>>,
+    /// The steps that prove the lower bound, if it is not negative and branch and bound or signs found it; kept in the
+    /// certificate, not in records.
+    #[serde(skip)]
+    pub proof: Option<Vec<Step>>,
 }
 
 /// Decides one query.
@@ -116,10 +148,10 @@ pub fn verify_query(
     block: &Block,
     domain: &Domain,
     query: Query,
-    solver: &dyn Solver,
+    engine: Engine,
     options: &Options,
 ) -> Result<QueryReport> {
-    let mut verifier = QueryVerifier::new(block, domain, query, solver, options)?;
+    let mut verifier = QueryVerifier::new(block, domain, query, engine, options)?;
     match verifier.screen(&[])? {
         Some(report) => Ok(report),
         None => verifier.decide(Instant::now() + seconds(options.total_time_limit_s), None),
@@ -134,17 +166,17 @@ pub(crate) fn seconds(limit: f64) -> Duration {
 /// One query on its way to a verdict: first [`screen`](Self::screen), then [`decide`](Self::decide).
 pub struct QueryVerifier<'a> {
     derivative: DirectedDerivative<'a>,
-    solver: &'a dyn Solver,
+    engine: Engine<'a>,
     options: &'a Options,
     sampled: Option<Sample>,
     spent: Duration,
 }
 
 /// A pattern that occurs, with an inner point of its cell.
-struct Occurring {
-    value: BigRational,
-    pattern: ActivationPattern,
-    point: Vec<BigRational>,
+pub(crate) struct Occurring {
+    pub value: BigRational,
+    pub pattern: ActivationPattern,
+    pub point: Vec<BigRational>,
 }
 
 impl<'a> QueryVerifier<'a> {
@@ -156,7 +188,7 @@ impl<'a> QueryVerifier<'a> {
         block: &'a Block,
         domain: &'a Domain,
         query: Query,
-        solver: &'a dyn Solver,
+        engine: Engine<'a>,
         options: &'a Options,
     ) -> Result<Self> {
         let tol = options.certify_tol;
@@ -164,7 +196,7 @@ impl<'a> QueryVerifier<'a> {
             return Err(Error::Tolerance(tol));
         }
         let derivative = DirectedDerivative::new(block, domain, query)?;
-        Ok(Self { derivative, solver, options, sampled: None, spent: Duration::ZERO })
+        Ok(Self { derivative, engine, options, sampled: None, spent: Duration::ZERO })
     }
 
     /// The least derivative that sampling found.
@@ -190,12 +222,13 @@ impl<'a> QueryVerifier<'a> {
 
     fn screen_untimed(&mut self, witnesses: &[Vec<f64>]) -> Result<Option<QueryReport>> {
         if !self.derivative.input_moves() || self.derivative.neurons.is_empty() {
-            return Ok(Some(self.certified(0.0, Method::Signs)));
+            return Ok(Some(QueryReport { proof: Some(vec![trivial_leaf()]), ..self.certified(0.0, Method::Signs) }));
         }
         let bound = self.derivative.sign_bound();
         let exact = self.derivative.unstable().next().is_none();
         if !bound.is_negative() && (self.options.mode == Mode::Sign || exact) {
             let mut report = self.certified(round_down(&bound), Method::Signs);
+            report.proof = Some(vec![trivial_leaf()]);
             report.incumbent = exact.then(|| approximate(&bound));
             return Ok(Some(report));
         }
@@ -208,14 +241,9 @@ impl<'a> QueryVerifier<'a> {
 
     /// Judges a sampled point in exact arithmetic.
     fn falsified(&self, point: &[f64]) -> Result<Option<QueryReport>> {
-        let point = exact_point(&self.derivative, point);
-        let Some(pattern) = self.derivative.pattern_at(&point).filter(|_| inside(&self.derivative, &point)) else {
+        let Some(occurring) = self.occurring(point).filter(|occurring| occurring.value.is_negative()) else {
             return Ok(None);
         };
-        let occurring = Occurring { value: self.derivative.value(&pattern), pattern, point };
-        if !occurring.value.is_negative() {
-            return Ok(None);
-        }
         Ok(self.refuted(&occurring)?.map(|pair| self.refutation(pair, &occurring, Method::Falsifier)))
     }
 
@@ -226,12 +254,79 @@ impl<'a> QueryVerifier<'a> {
     pub fn decide(&mut self, deadline: Instant, interrupt: Option<&AtomicBool>) -> Result<QueryReport> {
         let start = Instant::now();
         let left = seconds(self.options.query_time_limit_s).saturating_sub(self.spent);
-        let report = self.decide_untimed(deadline.min(start + left), interrupt)?;
+        let deadline = deadline.min(start + left);
+        let report = match self.engine {
+            Engine::BranchAndBound => self.search(deadline, interrupt)?,
+            Engine::Milp(solver) => self.solve(solver, deadline, interrupt)?,
+        };
         self.spent += start.elapsed();
         Ok(QueryReport { seconds: self.spent.as_secs_f64(), ..report })
     }
 
-    fn decide_untimed(&self, deadline: Instant, interrupt: Option<&AtomicBool>) -> Result<QueryReport> {
+    /// Branch and bound: the sign, or the minimum as the last of a series of questions whether it is lower still.
+    fn search(&self, deadline: Instant, interrupt: Option<&AtomicBool>) -> Result<QueryReport> {
+        let derivative = &self.derivative;
+        let node_limit = self.options.node_limit;
+        let mut best = None;
+        let mut at_least = 0.0;
+        if self.options.mode == Mode::Minimum {
+            best = self.sampled.as_ref().and_then(|sample| self.occurring(&sample.point));
+            at_least = best.as_ref().map_or(f64::MAX, |best| self.just_below(best));
+        }
+        let mut nodes = 0;
+        loop {
+            let (outcome, looked_at) = Search { derivative, at_least, deadline, node_limit, interrupt }.run();
+            nodes += looked_at;
+            match outcome {
+                Outcome::Found(lower) if self.options.mode == Mode::Minimum => {
+                    at_least = self.just_below(&lower);
+                    best = Some(lower);
+                }
+                Outcome::Found(occurring) => {
+                    let bound = round_down(&derivative.sign_bound());
+                    return Ok(QueryReport { nodes, ..self.below_zero(occurring, bound)? });
+                }
+                Outcome::Open { bound, limit } => {
+                    let bound = bound.min(at_least);
+                    return Ok(QueryReport { nodes, ..self.undecided(bound, &best, limit) });
+                }
+                Outcome::Proved(steps) => {
+                    let report = match best {
+                        Some(best) if best.value.is_negative() => self.below_zero(best, at_least)?,
+                        best => QueryReport {
+                            incumbent: best.as_ref().map(|best| approximate(&best.value)).or(self.sampled()),
+                            proof: Some(steps),
+                            ..self.certified(at_least, self.method())
+                        },
+                    };
+                    return Ok(QueryReport { nodes, ..report });
+                }
+            }
+        }
+    }
+
+    /// A bound that is as good as the value of `best`, but for a part in a thousand million of what could matter.
+    fn just_below(&self, best: &Occurring) -> f64 {
+        let scale: f64 = self.derivative.neurons.iter().map(|n| n.coefficient.abs()).sum();
+        let below = round_down(&best.value) - 1e-9 * scale;
+        if best.value.is_negative() { below } else { below.max(0.0) }
+    }
+
+    /// The pattern at a sampled point, if the point lies in the domain and on no hyperplane.
+    fn occurring(&self, point: &[f64]) -> Option<Occurring> {
+        let point = exact_point(&self.derivative, point);
+        let pattern = self.derivative.pattern_at(&point).filter(|_| inside(&self.derivative, &point))?;
+        Some(Occurring { value: self.derivative.value(&pattern), pattern, point })
+    }
+
+    fn method(&self) -> Method {
+        match self.engine {
+            Engine::BranchAndBound => Method::BranchAndBound,
+            Engine::Milp(_) => Method::Milp,
+        }
+    }
+
+    fn solve(&self, solver: &dyn Solver, deadline: Instant, interrupt: Option<&AtomicBool>) -> Result<QueryReport> {
         let mut big_m = BigM::new(&self.derivative);
         let mut seen = HashSet::new();
         let mut best: Option<Occurring> = None;
@@ -244,7 +339,7 @@ impl<'a> QueryVerifier<'a> {
             if time_limit.is_zero() {
                 return Ok(self.undecided(proven, &best, Limit::Time));
             }
-            let outcome = self.solver.solve(&big_m.programme, &Limits { time_limit, cutoff: self.cutoff(big_m.scale) });
+            let outcome = solver.solve(&big_m.programme, &Limits { time_limit, cutoff: self.cutoff(big_m.scale) });
             match outcome.status {
                 Status::Infeasible => {
                     let known = best.as_ref().map_or(proven, |best| round_down(&best.value));
@@ -313,10 +408,11 @@ impl<'a> QueryVerifier<'a> {
         match interior(&halfspaces, &fixed) {
             Interior::Point(point) => Some(point),
             Interior::Empty { conflict } => {
+                let neurons = |conflict: &[(usize, _)]| conflict.iter().map(|(i, _)| *i).collect::<Vec<_>>();
                 // What is empty with all inputs free is so for every value of the discrete ones: a stronger cut.
                 match interior(&halfspaces, &free) {
-                    Interior::Empty { conflict } => big_m.exclude(candidate, &conflict),
-                    Interior::Point(_) => big_m.exclude_with_assignment(candidate, &conflict),
+                    Interior::Empty { conflict } => big_m.exclude(candidate, &neurons(&conflict)),
+                    Interior::Point(_) => big_m.exclude_with_assignment(candidate, &neurons(&conflict)),
                 }
                 None
             }
@@ -335,7 +431,7 @@ impl<'a> QueryVerifier<'a> {
     fn below_zero(&self, occurring: Occurring, proven: f64) -> Result<QueryReport> {
         let proven = proven.min(round_down(&occurring.value));
         Ok(match self.refuted(&occurring)? {
-            Some(pair) => QueryReport { lower_bound: proven, ..self.refutation(pair, &occurring, Method::Milp) },
+            Some(pair) => QueryReport { lower_bound: proven, ..self.refutation(pair, &occurring, self.method()) },
             None => {
                 let reason = "the output falls between two values of an integer input, but not from one to the next";
                 self.undecided(proven, &Some(occurring), Limit::Numerical(reason.into()))
@@ -357,7 +453,7 @@ impl<'a> QueryVerifier<'a> {
     }
 
     fn contradiction(&self, proven: f64, best: &Option<Occurring>, reason: &str) -> QueryReport {
-        self.undecided(proven, best, Limit::Numerical(format!("{}: {reason}", self.solver.name())))
+        self.undecided(proven, best, Limit::Numerical(format!("{}: {reason}", self.engine.name())))
     }
 
     fn report(&self, verdict: Verdict, lower_bound: f64, method: Method) -> QueryReport {
@@ -367,10 +463,12 @@ impl<'a> QueryVerifier<'a> {
             lower_bound,
             incumbent: self.sampled(),
             method,
-            solver: self.solver.name().into(),
+            engine: self.engine.name().into(),
+            nodes: 0,
             seconds: 0.0,
             unstable: self.derivative.unstable().count(),
             witness: self.sampled.as_ref().map(|sample| sample.point.clone()),
+            proof: None,
         }
     }
 
@@ -388,13 +486,18 @@ impl<'a> QueryVerifier<'a> {
     }
 
     fn undecided(&self, lower_bound: f64, best: &Option<Occurring>, limit: Limit) -> QueryReport {
-        let mut report = self.report(Verdict::Undecided { lower_bound, limit }, lower_bound, Method::Milp);
+        let mut report = self.report(Verdict::Undecided { lower_bound, limit }, lower_bound, self.method());
         if let Some(best) = best {
             report.incumbent = Some(approximate(&best.value));
             report.witness = Some(best.point.iter().map(approximate).collect());
         }
         report
     }
+}
+
+/// The proof of what signs and stable neurons show.
+fn trivial_leaf() -> Step {
+    Step::Bound(Multipliers { exponent: 0, multipliers: Vec::new() })
 }
 
 /// Whether no pattern can be negative, and none lower than `best` up to the tolerance, when what was not excluded has at
@@ -405,17 +508,19 @@ fn is_minimum(best: &Option<Occurring>, bound: f64, tol: f64) -> bool {
 
 impl QueryReport {
     /// The report of a query that was not looked at.
-    pub(crate) fn skipped(derivative_bound: f64, query: Query, solver: &dyn Solver, limit: Limit) -> Self {
+    pub(crate) fn skipped(derivative_bound: f64, query: Query, engine: Engine, limit: Limit) -> Self {
         Self {
             query,
             verdict: Verdict::Undecided { lower_bound: derivative_bound, limit },
             lower_bound: derivative_bound,
             incumbent: None,
             method: Method::Signs,
-            solver: solver.name().into(),
+            engine: engine.name().into(),
+            nodes: 0,
             seconds: 0.0,
             unstable: 0,
             witness: None,
+            proof: None,
         }
     }
 }

@@ -3,14 +3,17 @@
 use certificate::exact::{approximate, rational};
 use certificate::{Activation, Affine, Block, Direction, Domain, IntegerFeature, Interval, Query, Verdict, exact};
 use milp::interior::{Interior, interior};
-use milp::solver::{Cbc, Microlp, Solver};
-use milp::{DirectedDerivative, Method, Mode, Options, QueryReport, verify_query};
+use milp::solver::{Cbc, Microlp};
+use milp::{DirectedDerivative, Engine, Method, Mode, Options, QueryReport, verify_query};
 use num_rational::BigRational;
 use num_traits::{Signed, Zero};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod proofs;
+
 const UP: Direction = Direction::Increasing;
+const ENGINES: [Engine; 3] = [Engine::BranchAndBound, Engine::Milp(&Cbc), Engine::Milp(&Microlp)];
 
 fn block(inputs: usize, weight: Vec<f32>, bias: Vec<f32>, second: Vec<f32>) -> Block {
     let hidden = bias.len();
@@ -83,10 +86,13 @@ fn enumerated(derivative: &DirectedDerivative, fixed: &[Option<BigRational>]) ->
     search(derivative, &sides, &mut Vec::new())
 }
 
-fn decide(block: &Block, domain: &Domain, solver: &dyn Solver, mode: Mode, samples: usize) -> QueryReport {
+/// Decides a query; if the answer comes with a proof, that is checked.
+fn decide(block: &Block, domain: &Domain, engine: Engine, mode: Mode, samples: usize) -> QueryReport {
     let query = Query { row: 0, input: 0, direction: UP };
     let options = Options { mode, samples, query_time_limit_s: 20.0, ..Options::default() };
-    verify_query(block, domain, query, solver, &options).unwrap()
+    let report = verify_query(block, domain, query, engine, &options).unwrap();
+    proofs::check_query(block, domain, &report);
+    report
 }
 
 fn check_refutation(block: &Block, domain: &Domain, report: &QueryReport) {
@@ -108,9 +114,9 @@ fn the_programme_finds_the_enumerated_minimum() {
         let query = Query { row: 0, input: 0, direction: UP };
         let derivative = DirectedDerivative::new(&block, &domain, query).unwrap();
         let expected = enumerated(&derivative, &vec![None; block.inputs()]).unwrap();
-        for solver in [&Cbc as &dyn Solver, &Microlp] {
-            let name = solver.name();
-            let minimum = decide(&block, &domain, solver, Mode::Minimum, 20);
+        for engine in ENGINES {
+            let name = engine.name();
+            let minimum = decide(&block, &domain, engine, Mode::Minimum, 20);
             if !derivative.neurons.is_empty() {
                 let found = minimum.incumbent.unwrap();
                 assert!((found - approximate(&expected)).abs() < 1e-9, "{case} {name}: {expected} {minimum:?}");
@@ -120,8 +126,8 @@ fn the_programme_finds_the_enumerated_minimum() {
                 );
             }
             // Without samples the solver has to do all the work.
-            let sign = decide(&block, &domain, solver, Mode::Sign, 0);
-            for report in [&minimum, &sign, &decide(&block, &domain, solver, Mode::Sign, 50)] {
+            let sign = decide(&block, &domain, engine, Mode::Sign, 0);
+            for report in [&minimum, &sign, &decide(&block, &domain, engine, Mode::Sign, 50)] {
                 assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case} {name}: {report:?}");
                 if expected.is_negative() {
                     check_refutation(&block, &domain, report);
@@ -144,7 +150,7 @@ fn no_sample_contradicts_a_certificate() {
     for _ in 0..60 {
         let block = random_block(&mut rng);
         let domain = Domain::unit_cube(block.inputs());
-        if !decide(&block, &domain, &Cbc, Mode::Sign, 100).verdict.is_certified() {
+        if !decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 100).verdict.is_certified() {
             continue;
         }
         certified += 1;
@@ -197,16 +203,16 @@ fn discrete_inputs_give_the_minimum_over_their_values() {
         let one_hot = Domain::new(cube.input_box().to_vec(), vec![vec![1, 2]], vec![]).unwrap();
         let integer = vec![IntegerFeature { input: 3, steps: 3 }];
         let both = Domain::new(cube.input_box().to_vec(), vec![vec![1, 2]], integer).unwrap();
-        let on_cube = decide(&block, &cube, &Cbc, Mode::Sign, 50).verdict.is_certified();
+        let on_cube = decide(&block, &cube, Engine::BranchAndBound, Mode::Sign, 50).verdict.is_certified();
         for domain in [&one_hot, &both] {
             let query = Query { row: 0, input: 0, direction: UP };
             let derivative = DirectedDerivative::new(&block, domain, query).unwrap();
             let expected = assignments(domain).iter().map(|a| enumerated(&derivative, a).unwrap()).min().unwrap();
-            for solver in [&Cbc as &dyn Solver, &Microlp] {
+            for engine in ENGINES {
                 for report in [
-                    decide(&block, domain, solver, Mode::Sign, 0),
-                    decide(&block, domain, solver, Mode::Sign, 50),
-                    decide(&block, domain, solver, Mode::Minimum, 50),
+                    decide(&block, domain, engine, Mode::Sign, 0),
+                    decide(&block, domain, engine, Mode::Sign, 50),
+                    decide(&block, domain, engine, Mode::Minimum, 50),
                 ] {
                     assert_eq!(
                         report.verdict.is_certified(),
@@ -219,7 +225,7 @@ fn discrete_inputs_give_the_minimum_over_their_values() {
                     assert!(!on_cube || report.verdict.is_certified());
                     gained += usize::from(!on_cube && report.verdict.is_certified());
                 }
-                let minimum = decide(&block, domain, solver, Mode::Minimum, 0);
+                let minimum = decide(&block, domain, engine, Mode::Minimum, 0);
                 if !derivative.neurons.is_empty() {
                     assert!((minimum.incumbent.unwrap() - approximate(&expected)).abs() < 1e-9, "{minimum:?}");
                 }
@@ -235,9 +241,9 @@ fn an_integer_input_is_refuted_between_its_own_values_only() {
     let wiggle = block(1, vec![1.0; 3], vec![0.0, -0.25, -0.5], vec![1.0, -4.0, 4.0]);
     let with =
         |steps| Domain::new(vec![Interval::new(0.0, 1.0)], vec![], vec![IntegerFeature { input: 0, steps }]).unwrap();
-    let fine = decide(&wiggle, &with(4), &Cbc, Mode::Sign, 100);
+    let fine = decide(&wiggle, &with(4), Engine::BranchAndBound, Mode::Sign, 100);
     check_refutation(&wiggle, &with(4), &fine);
-    let coarse = decide(&wiggle, &with(1), &Cbc, Mode::Sign, 100);
+    let coarse = decide(&wiggle, &with(1), Engine::BranchAndBound, Mode::Sign, 100);
     assert!(matches!(coarse.verdict, Verdict::Undecided { .. }), "{coarse:?}");
 }
 
@@ -270,11 +276,11 @@ fn a_tiny_shift_of_the_minimum_decides() {
             let shifted = block(3, weight, bias, second);
             let least = minimum(&shifted);
             assert!((approximate(&least) - shift).abs() < 0.1 * shift.abs(), "{shift}: {}", approximate(&least));
-            for solver in [&Cbc as &dyn Solver, &Microlp] {
+            for engine in ENGINES {
                 for mode in [Mode::Sign, Mode::Minimum] {
-                    let report = decide(&shifted, &domain, solver, mode, 0);
-                    assert_eq!(report.verdict.is_certified(), shift > 0.0, "{} {shift}: {report:?}", solver.name());
-                    assert_eq!(report.verdict.is_refuted(), shift < 0.0, "{} {shift}: {report:?}", solver.name());
+                    let report = decide(&shifted, &domain, engine, mode, 0);
+                    assert_eq!(report.verdict.is_certified(), shift > 0.0, "{} {shift}: {report:?}", engine.name());
+                    assert_eq!(report.verdict.is_refuted(), shift < 0.0, "{} {shift}: {report:?}", engine.name());
                 }
             }
         }
@@ -290,7 +296,13 @@ fn positive_weights_certify_and_one_flipped_sign_is_refuted() {
         let (weight, second) = (positive(8 * 3), positive(8));
         let bias = vec![-0.5; 8];
         let domain = Domain::unit_cube(3);
-        let report = decide(&block(3, weight.clone(), bias.clone(), second.clone()), &domain, &Cbc, Mode::Sign, 0);
+        let report = decide(
+            &block(3, weight.clone(), bias.clone(), second.clone()),
+            &domain,
+            Engine::BranchAndBound,
+            Mode::Sign,
+            0,
+        );
         assert!(report.verdict.is_certified() && report.method == Method::Signs);
         // A path that is on before the others: t = -x1 + ... falls with x0 alone.
         let (mut weight, mut bias, mut second) = (weight, bias, second);
@@ -298,7 +310,7 @@ fn positive_weights_certify_and_one_flipped_sign_is_refuted() {
         bias.push(0.4);
         second.push(1.0);
         let flipped = block(3, weight, bias, second);
-        let report = decide(&flipped, &domain, &Cbc, Mode::Sign, 0);
+        let report = decide(&flipped, &domain, Engine::BranchAndBound, Mode::Sign, 0);
         check_refutation(&flipped, &domain, &report);
         let Verdict::Refuted(pair) = report.verdict else { unreachable!() };
         assert_eq!((pair.input, pair.row), (0, 0));
@@ -323,7 +335,7 @@ fn a_monotone_block_without_biases_is_certified() {
         let derivative = DirectedDerivative::new(&block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
         let expected = enumerated(&derivative, &[None, None, None]).unwrap();
         let closed = derivative.sign_bound();
-        let report = decide(&block, &domain, &Cbc, Mode::Sign, 0);
+        let report = decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 0);
         assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case}: {report:?}");
         certified += usize::from(report.verdict.is_certified() && closed.is_negative());
     }
@@ -335,7 +347,8 @@ fn reports_travel_as_json() {
     let mut rng = ChaCha8Rng::seed_from_u64(13);
     for _ in 0..10 {
         let block = random_block(&mut rng);
-        let report = decide(&block, &Domain::unit_cube(block.inputs()), &Cbc, Mode::Sign, 20);
+        let report = decide(&block, &Domain::unit_cube(block.inputs()), Engine::BranchAndBound, Mode::Sign, 20);
+        let report = QueryReport { proof: None, ..report };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<QueryReport>(&text).unwrap(), report);
     }
@@ -345,10 +358,11 @@ fn reports_travel_as_json() {
 fn a_pinned_input_and_a_missing_path_hold_at_once() {
     let falling = block(2, vec![1.0, 0.0], vec![0.0], vec![-1.0]);
     let pinned = Domain::from_box(vec![Interval::new(0.5, 0.5), Interval::new(0.0, 1.0)]).unwrap();
-    assert!(decide(&falling, &pinned, &Cbc, Mode::Sign, 10).verdict.is_certified());
-    assert!(decide(&falling, &Domain::unit_cube(2), &Cbc, Mode::Minimum, 10).verdict.is_refuted());
+    assert!(decide(&falling, &pinned, Engine::BranchAndBound, Mode::Sign, 10).verdict.is_certified());
+    assert!(decide(&falling, &Domain::unit_cube(2), Engine::BranchAndBound, Mode::Minimum, 10).verdict.is_refuted());
     let query = Query { row: 0, input: 1, direction: UP };
-    let report = verify_query(&falling, &Domain::unit_cube(2), query, &Cbc, &Options::default()).unwrap();
+    let report =
+        verify_query(&falling, &Domain::unit_cube(2), query, Engine::BranchAndBound, &Options::default()).unwrap();
     assert!(report.verdict.is_certified() && report.method == Method::Signs);
 }
 
@@ -374,9 +388,15 @@ fn verdicts_do_not_depend_on_the_scale_of_the_weights() {
             let block = Block::new(first, Activation::Relu, second).unwrap();
             let query = Query { row: 0, input: 0, direction: Direction::Increasing };
             let options = Options { samples: 0, ..Options::default() };
-            let report = verify_query(&block, &Domain::unit_cube(inputs), query, &Cbc, &options).unwrap();
-            assert!(!matches!(report.verdict, Verdict::Undecided { .. }), "{:?}", report.verdict);
-            report.verdict.is_refuted()
+            let domain = Domain::unit_cube(inputs);
+            let refuted = ENGINES.map(|engine| {
+                let report = verify_query(&block, &domain, query, engine, &options).unwrap();
+                assert!(!matches!(report.verdict, Verdict::Undecided { .. }), "{:?}", report.verdict);
+                proofs::check_query(&block, &domain, &report);
+                report.verdict.is_refuted()
+            });
+            assert!(refuted.iter().all(|r| *r == refuted[0]));
+            refuted[0]
         };
         let expected = verdict(1.0, 1.0);
         refuted += usize::from(expected);
@@ -394,6 +414,9 @@ fn a_tolerance_that_would_decide_is_refused() {
     let query = Query { row: 0, input: 0, direction: Direction::Increasing };
     for certify_tol in [-1.0, 0.0, f64::NAN, f64::INFINITY] {
         let options = Options { certify_tol, ..Options::default() };
-        assert!(verify_query(&block, &Domain::unit_cube(1), query, &Cbc, &options).is_err(), "{certify_tol}");
+        assert!(
+            verify_query(&block, &Domain::unit_cube(1), query, Engine::Milp(&Cbc), &options).is_err(),
+            "{certify_tol}"
+        );
     }
 }

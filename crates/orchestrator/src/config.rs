@@ -141,10 +141,14 @@ impl Default for Limits {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Certify {
-    /// At most so many epochs of a round are tried, best validation score first.
+    /// What decides the queries.
+    pub engine: Engine,
+    /// Every how many epochs the network is looked at while it is trained. Points where it is not monotone, or hardly,
+    /// are fed to the penalty; a network with a better validation score than the best certified one is verified. 0 is
+    /// the paper's loop: certify only when a round has ended, best validation score first.
+    pub during_training: u32,
+    /// With `during_training = 0`, at most so many epochs of a round are tried.
     pub candidates: usize,
-    /// Which solver decides the mixed-integer programmes.
-    pub solver: Solver,
     /// Wall-clock time for one query.
     pub query_time_limit_s: f64,
     /// Wall-clock time for all queries of one network.
@@ -156,8 +160,9 @@ pub struct Certify {
 impl Default for Certify {
     fn default() -> Self {
         Self {
+            engine: Engine::BranchAndBound,
+            during_training: 1,
             candidates: 40,
-            solver: Solver::Cbc,
             query_time_limit_s: 60.0,
             time_limit_s: 600.0,
             tightening: Tightening::Interval,
@@ -165,26 +170,29 @@ impl Default for Certify {
     }
 }
 
-/// The solver libraries.
+/// What can decide queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Solver {
-    /// COIN-OR CBC.
+pub enum Engine {
+    /// This project's search, with a proof.
+    BranchAndBound,
+    /// The mixed-integer programme through COIN-OR CBC.
     Cbc,
-    /// microlp, in pure Rust.
+    /// The mixed-integer programme through microlp, in pure Rust.
     Microlp,
-    /// HiGHS; cargo feature `highs`.
+    /// The mixed-integer programme through HiGHS; cargo feature `highs`.
     Highs,
 }
 
-impl Solver {
-    /// The solver itself, if it is compiled in.
-    pub fn get(self) -> Option<&'static dyn milp::solver::Solver> {
+impl Engine {
+    /// The engine itself, if it is compiled in.
+    pub fn get(self) -> Option<milp::Engine<'static>> {
         match self {
-            Self::Cbc => Some(&milp::solver::Cbc),
-            Self::Microlp => Some(&milp::solver::Microlp),
+            Self::BranchAndBound => Some(milp::Engine::BranchAndBound),
+            Self::Cbc => Some(milp::Engine::Milp(&milp::solver::Cbc)),
+            Self::Microlp => Some(milp::Engine::Milp(&milp::solver::Microlp)),
             #[cfg(feature = "highs")]
-            Self::Highs => Some(&milp::solver::Highs),
+            Self::Highs => Some(milp::Engine::Milp(&milp::solver::Highs)),
             #[cfg(not(feature = "highs"))]
             Self::Highs => None,
         }
@@ -243,6 +251,17 @@ impl Config {
         }
     }
 
+    /// The settings of a verification.
+    pub fn verification(&self) -> milp::Options {
+        milp::Options {
+            query_time_limit_s: self.certify.query_time_limit_s,
+            total_time_limit_s: self.certify.time_limit_s,
+            tightening: self.certify.tightening,
+            seed: self.seed,
+            ..milp::Options::default()
+        }
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         let at_least_one = [
             ("train.epochs", u64::from(self.train.epochs)),
@@ -289,9 +308,9 @@ impl Config {
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(name_ok) {
             return Err(format!("name must consist of letters, digits, '-', '_' and '.', found {:?}", self.name));
         }
-        if self.certify.solver.get().is_none() {
-            let word = format!("{:?}", self.certify.solver).to_lowercase();
-            return Err(format!("certify.solver = {word:?} is not compiled in; build with --features {word}"));
+        if self.certify.engine.get().is_none() {
+            let word = format!("{:?}", self.certify.engine).to_lowercase();
+            return Err(format!("certify.engine = {word:?} is not compiled in; build with --features {word}"));
         }
         Ok(())
     }

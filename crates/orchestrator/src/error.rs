@@ -39,6 +39,14 @@ pub enum Error {
         /// The last learning rate tried.
         learning_rate: f64,
     },
+    /// A certificate that proves nothing.
+    #[error("{path}: not a valid certificate of this model: {reason}")]
+    Invalid {
+        /// The certificate.
+        path: PathBuf,
+        /// Where and why it fails.
+        reason: String,
+    },
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     Io {

@@ -51,12 +51,46 @@ pub struct Round {
     pub learning_rate: f64,
     /// Tries, 1 if the first learning rate worked.
     pub attempts: u32,
-    /// The epochs that were verified, best validation score first.
+    /// The epochs that were verified, best validation score first; of those verified during training only the best
+    /// certified one, or the one with the best score if there is none.
     pub checks: Vec<Check>,
+    /// Number of epochs in which the network was verified during training, and in how many it was certified.
+    pub during_training: Verifications,
     /// Wall-clock time of the training.
     pub training_s: f64,
     /// Wall-clock time of the verification.
     pub verification_s: f64,
+}
+
+/// How often networks were verified during training.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Verifications {
+    /// Epochs in which a sample showed a violation.
+    pub refuted_by_samples: u32,
+    /// Epochs in which all queries were put to the engine.
+    pub verified: u32,
+    /// Those of them in which the network was certified.
+    pub certified: u32,
+}
+
+/// The best certified network of a round so far; written when it is found, so that a resumed run has it.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Certified {
+    check: Check,
+    counts: Verifications,
+}
+
+/// What a training came to.
+struct Trained {
+    /// The epochs with the best validation scores.
+    candidates: Vec<Candidate>,
+    /// The best certified one, if networks were verified during training.
+    certified: Option<(Check, Network)>,
+    counts: Verifications,
+    /// Whether it ran to its end.
+    finished: bool,
 }
 
 /// The verification of one epoch's network.
@@ -77,13 +111,6 @@ pub struct Outcome {
     pub rounds: Vec<Round>,
     /// The model delivered; none if it was stopped before the first round ended.
     pub model: Option<Model>,
-}
-
-impl Outcome {
-    /// The last verification of the last round that has one: that of the network delivered.
-    pub fn delivered(&self) -> Option<(&Round, &Check)> {
-        self.rounds.iter().rev().find_map(|round| Some((round, round.delivered()?)))
-    }
 }
 
 impl Round {
@@ -151,16 +178,25 @@ impl<'a> Escalation<'a> {
             return Ok(Some((round, Model::load(&model_file)?)));
         }
         let start = Instant::now();
-        let Some((candidates, attempts)) = self.train(number, lambda, &folder)? else { return Ok(None) };
+        let Some((trained, attempts)) = self.train(number, lambda, &folder)? else { return Ok(None) };
         let training_s = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let Some((checks, delivered)) = self.verify(&candidates)? else { return Ok(None) };
+        let (checks, delivered) = match trained.certified {
+            Some((check, network)) => (vec![check], network),
+            None => {
+                // What was verified during training need not be verified again; one report has to be there.
+                let number = if self.config.certify.during_training > 0 { 1 } else { trained.candidates.len() };
+                let Some(verified) = self.verify(&trained.candidates[..number])? else { return Ok(None) };
+                verified
+            }
+        };
         let round = Round {
             round: number,
             lambda,
             learning_rate: self.config.training(number, attempts - 1, lambda).learning_rate,
             attempts,
             checks,
+            during_training: trained.counts,
             training_s,
             verification_s: start.elapsed().as_secs_f64(),
         };
@@ -170,12 +206,15 @@ impl<'a> Escalation<'a> {
         for attempt in 0..attempts {
             self.folder.remove(&checkpoint_name(&folder, attempt));
         }
+        for name in self.folder.files(&folder)?.iter().filter(|name| name.starts_with(CERTIFIED)) {
+            self.folder.remove(&format!("{folder}/{name}"));
+        }
         Ok(Some((round, model)))
     }
 
-    /// Trains until the epochs are used up, again with a lower learning rate if that failed. Gives the best epochs and
-    /// the number of attempts; `None` if it was interrupted.
-    fn train(&mut self, round: u32, lambda: f64, folder: &str) -> Result<Option<(Vec<Candidate>, u32)>> {
+    /// Trains until the epochs are used up, again with a lower learning rate if that failed. Also gives the number of
+    /// attempts; `None` if it was interrupted.
+    fn train(&mut self, round: u32, lambda: f64, folder: &str) -> Result<Option<(Trained, u32)>> {
         let retries = self.config.train.retries;
         let mut first = 0;
         for attempt in 0..=retries {
@@ -185,28 +224,22 @@ impl<'a> Escalation<'a> {
         }
         let yardstick = constant_loss(self.data);
         for attempt in first..=retries {
-            let Some((candidates, finished)) = self.train_once(round, attempt, lambda, folder)? else {
+            let Some(trained) = self.train_once(round, attempt, lambda, folder)? else {
                 return Ok(None);
             };
-            let learned = candidates.iter().any(|c| c.epoch.validation.loss < yardstick);
-            if finished && learned || attempt == retries && !candidates.is_empty() {
-                return Ok(Some((candidates, attempt + 1)));
+            let learned = trained.candidates.iter().any(|c| c.epoch.validation.loss < yardstick);
+            if trained.finished && learned || attempt == retries && !trained.candidates.is_empty() {
+                return Ok(Some((trained, attempt + 1)));
             }
-            let why = if finished { "no better than a constant" } else { "the loss is no longer finite" };
+            let why = if trained.finished { "no better than a constant" } else { "the loss is no longer finite" };
             self.progress.say(&format!("round {}: training failed ({why}), lowering the learning rate", round + 1));
         }
         let learning_rate = self.config.training(round, retries, lambda).learning_rate;
         Err(Error::TrainingFailed { lambda, learning_rate })
     }
 
-    /// One attempt, continued at its checkpoint if there is one. `None` if it was interrupted, `false` if it broke down.
-    fn train_once(
-        &mut self,
-        round: u32,
-        attempt: u32,
-        lambda: f64,
-        folder: &str,
-    ) -> Result<Option<(Vec<Candidate>, bool)>> {
+    /// One attempt, continued at its checkpoint if there is one. `None` if it was interrupted.
+    fn train_once(&mut self, round: u32, attempt: u32, lambda: f64, folder: &str) -> Result<Option<Trained>> {
         let settings = self.config.training(round, attempt, lambda);
         let epochs = settings.epochs;
         let checkpoint = checkpoint_name(folder, attempt);
@@ -214,14 +247,22 @@ impl<'a> Escalation<'a> {
             Some(bytes) => Trainer::resume(settings, self.data, &bytes)?,
             None => Trainer::new(settings, self.data)?,
         };
+        let (mut certified, mut counts) = self.restore(folder, attempt, trainer.next_epoch())?;
+        let every = self.config.certify.during_training;
         self.folder.cut_metrics(round, attempt, trainer.next_epoch())?;
         self.progress.start_training(round, lambda, trainer.next_epoch(), epochs);
         let mut metrics = Vec::new();
         let mut finite = true;
         while finite && !trainer.is_finished() {
             match trainer.run_epoch() {
-                Some(record) => {
-                    self.progress.epoch(&record, epochs);
+                Some(candidate) => {
+                    if every > 0 && (candidate.epoch.epoch + 1) % every == 0 {
+                        let name = format!("{folder}/{CERTIFIED}{attempt}-{:06}", candidate.epoch.epoch);
+                        self.look_at(&candidate, &mut trainer, &mut certified, &mut counts, &name)?;
+                    }
+                    let record = candidate.epoch;
+                    let best = certified.as_ref().map(|(check, _)| &check.epoch);
+                    self.progress.epoch(&record, epochs, best);
                     metrics.push(Metrics { round, attempt, lambda, record });
                 }
                 None => finite = false,
@@ -242,7 +283,75 @@ impl<'a> Escalation<'a> {
             }
         }
         self.progress.end_training();
-        Ok(Some((trainer.candidates().to_vec(), finite)))
+        Ok(Some(Trained { candidates: trainer.candidates().to_vec(), certified, counts, finished: finite }))
+    }
+
+    /// The best certified network before epoch `next` of an interrupted attempt. What came later will come again.
+    #[allow(clippy::type_complexity)]
+    fn restore(&self, folder: &str, attempt: u32, next: u32) -> Result<(Option<(Check, Network)>, Verifications)> {
+        let mut best = None;
+        let mut counts = Verifications::default();
+        let prefix = format!("{CERTIFIED}{attempt}-");
+        for name in self.folder.files(folder)? {
+            let Some(stem) = name.strip_suffix(".json").filter(|stem| stem.starts_with(&prefix)) else { continue };
+            let record: Certified = self.folder.read_json(&format!("{folder}/{name}"))?.expect("it was just listed");
+            if record.check.epoch.epoch < next {
+                let path = self.folder.path().join(folder).join(format!("{stem}.safetensors"));
+                best = Some((record.check, Model::load(&path)?.network));
+                counts = record.counts;
+            } else {
+                self.folder.remove(&format!("{folder}/{name}"));
+            }
+        }
+        Ok((best, counts))
+    }
+
+    /// Looks for violations of an epoch's network, for the training to go on from, and verifies it if none was found
+    /// and its validation score is better than that of the best certified one.
+    ///
+    /// Everything here is repeatable: limits are nodes, not seconds, and no query is dropped because of another.
+    fn look_at(
+        &self,
+        candidate: &Candidate,
+        trainer: &mut Trainer,
+        certified: &mut Option<(Check, Network)>,
+        counts: &mut Verifications,
+        name: &str,
+    ) -> Result<()> {
+        let (domain, features) = (self.data.domain(self.config.data.domain), self.data.directions());
+        let epoch = &candidate.epoch;
+        let quick = Options { samples: SAMPLES, seed: u64::from(epoch.epoch), ..self.config.verification() };
+        let threshold = NEARLY * self.config.penalty.margin;
+        let suspects = milp::suspects(&candidate.network, &domain, &features, threshold, &quick)?;
+        suspects.iter().for_each(|suspect| trainer.add_witness(suspect.block, &suspect.point));
+        if suspects.iter().any(|suspect| suspect.derivative < 0.0) {
+            counts.refuted_by_samples += 1;
+            return Ok(());
+        }
+        if certified.as_ref().is_some_and(|(best, _)| !epoch.is_better_than(&best.epoch)) {
+            return Ok(());
+        }
+        let options = Options { node_limit: NODES, ..quick };
+        let engine = self.config.certify.engine.get().expect("the configuration was checked");
+        let control = Control::default();
+        let report = milp::verify_network(&candidate.network, &domain, &features, engine, &options, control)?;
+        counts.verified += 1;
+        for (block, queries) in report.queries.iter().enumerate() {
+            for query in queries.iter().filter(|query| query.verdict.is_refuted()) {
+                query.witness.iter().for_each(|point| trainer.add_witness(block, point));
+            }
+        }
+        if report.verdict.is_certified() {
+            counts.certified += 1;
+            let check = Check { epoch: epoch.clone(), report };
+            let model = self.model(candidate.network.clone());
+            // The record last: it says that the network is there.
+            model.save(&self.folder.path().join(format!("{name}.safetensors")))?;
+            let record = Certified { check, counts: *counts };
+            self.folder.write_json(&format!("{name}.json"), &record)?;
+            *certified = Some((record.check, model.network));
+        }
+        Ok(())
     }
 
     /// Verifies candidates in their order until one certifies, and gives that one, else the first. `None` if it was
@@ -286,25 +395,27 @@ impl<'a> Escalation<'a> {
 
     fn verify_network(&self, candidate: &Candidate, rank: usize, candidates: usize) -> Result<NetworkReport> {
         let certify = &self.config.certify;
-        let options = Options {
-            query_time_limit_s: certify.query_time_limit_s,
-            total_time_limit_s: certify.time_limit_s,
-            tightening: certify.tightening,
-            stop_at_first_refutation: true,
-            seed: self.config.seed,
-            ..Options::default()
-        };
-        let solver = certify.solver.get().expect("the configuration was checked");
+        let options = Options { stop_at_first_refutation: true, ..self.config.verification() };
+        let engine = certify.engine.get().expect("the configuration was checked");
         let (domain, features) = (self.data.domain(self.config.data.domain), self.data.directions());
         let queries = features.queries(&candidate.network)?.iter().map(Vec::len).sum();
         let bar = self.progress.start_queries(rank, candidates, queries);
         let progress = |_: usize, _: &milp::QueryReport| bar.inc(1);
         let control = Control { interrupt: Some(self.interrupt), progress: Some(&progress) };
-        let report = milp::verify_network(&candidate.network, &domain, &features, solver, &options, control)?;
+        let report = milp::verify_network(&candidate.network, &domain, &features, engine, &options, control)?;
         self.progress.end_queries();
         Ok(report)
     }
 }
+
+/// First part of the names of files with certified networks of an unfinished round.
+const CERTIFIED: &str = "certified-";
+/// Points tried per query to see quickly that a network is not monotone.
+const SAMPLES: usize = 200;
+/// Derivatives below this part of the penalty's margin count as nearly violating.
+const NEARLY: f64 = 0.5;
+/// Nodes for one query during training; a harder one is left for a later epoch.
+const NODES: u64 = 500;
 
 fn checkpoint_name(folder: &str, attempt: u32) -> String {
     format!("{folder}/attempt-{attempt}.safetensors")

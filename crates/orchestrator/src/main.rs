@@ -1,5 +1,6 @@
 //! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
 
+mod certification;
 mod config;
 mod error;
 mod escalation;
@@ -13,8 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use certificate::{Model, Query};
+use certificate::{Conclusion, Model, Query};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use milp::Control;
 use serde::Serialize;
 use train::Scores;
 use train::data::DataSet;
@@ -45,8 +47,21 @@ enum Command {
     Run(RunArgs),
     /// Print the resolved configuration.
     Config(ConfigArgs),
+    /// Check a certificate again, exactly and without a solver.
+    ///
+    /// Exit status: 0 a valid proof that the model is monotone; 1 a valid counterexample; 2 not valid; 3 valid, but
+    /// it says that nothing was shown.
+    Check(CheckArgs),
     /// Print the mixed-integer programme of one query, for any other solver.
     Export(ExportArgs),
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// The certificate, a `certificate.jsonl` of a run.
+    certificate: PathBuf,
+    /// The model that it is about, a `model.safetensors`.
+    model: PathBuf,
 }
 
 #[derive(Args)]
@@ -127,6 +142,7 @@ fn dispatch(cli: Cli) -> u8 {
             print!("{}", config.to_toml());
             exit_code::CERTIFIED
         }),
+        (Some(Command::Check(args)), _) => check(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
     };
@@ -152,12 +168,25 @@ fn run(args: &RunArgs) -> Result<u8> {
     let outcome = Escalation::new(&config, &data, &folder, &mut progress, &interrupt).run()?;
 
     folder.write_json("run.json", &RunRecord::new(&config, &data, args, "finished", Some(outcome.stop)))?;
-    let summary = deliver(&config, &data, &folder, &outcome, start)?;
+    let summary = deliver(&config, &data, &folder, &outcome, &interrupt, start)?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
         Format::Text => print_summary(&summary, &outcome, folder.path()),
     }
     Ok(summary.exit_code)
+}
+
+/// Checks a certificate and says what it proves.
+fn check(args: &CheckArgs) -> Result<u8> {
+    let model = Model::load(&args.model)?;
+    let checked = certification::recheck(&args.certificate, &model)?;
+    println!("{checked}");
+    print!("{}", report::domain_and_directions(&model, &checked));
+    Ok(match checked.conclusion {
+        Conclusion::Certified => exit_code::CERTIFIED,
+        Conclusion::Refuted => exit_code::REFUTED,
+        Conclusion::Undecided => exit_code::UNDECIDED,
+    })
 }
 
 /// Prints the programme whose minimum is the worst-case derivative of a query, times a power of two.
@@ -179,8 +208,8 @@ fn export(args: &ExportArgs) -> Result<u8> {
     let k = args.block - 1;
     let domains = certificate::interval::block_domains(&model.network, &model.domain);
     let options = milp::Options::default();
-    let verifier =
-        milp::QueryVerifier::new(&model.network.blocks()[k], &domains[k], *query, &milp::solver::Cbc, &options)?;
+    let engine = milp::Engine::BranchAndBound;
+    let verifier = milp::QueryVerifier::new(&model.network.blocks()[k], &domains[k], *query, engine, &options)?;
     let programme = verifier.programme();
     print!("{}", if args.format == ProgrammeFormat::Lp { programme.to_lp() } else { programme.to_mps() });
     Ok(exit_code::CERTIFIED)
@@ -217,8 +246,16 @@ struct Summary {
     exit_code: u8,
 }
 
-/// Writes model, counterexamples and report, and sums up.
-fn deliver(config: &Config, data: &DataSet, folder: &RunFolder, outcome: &Outcome, start: Instant) -> Result<Summary> {
+/// Writes model, certificate, counterexamples and report, and sums up. Whatever was found out before, the verdict is that
+/// of the certificate of the stored model.
+fn deliver(
+    config: &Config,
+    data: &DataSet,
+    folder: &RunFolder,
+    outcome: &Outcome,
+    interrupt: &AtomicBool,
+    start: Instant,
+) -> Result<Summary> {
     let mut summary = Summary {
         run: folder.path().to_path_buf(),
         verdict: "undecided",
@@ -227,30 +264,34 @@ fn deliver(config: &Config, data: &DataSet, folder: &RunFolder, outcome: &Outcom
         lambda: outcome.rounds.last().map(|round| round.lambda),
         validation: None,
         test: None,
-        seconds: start.elapsed().as_secs_f64(),
+        seconds: 0.0,
         exit_code: exit_code::UNDECIDED,
     };
-    if let (Some(model), Some((_, check))) = (&outcome.model, outcome.delivered()) {
+    if let Some(model) = &outcome.model {
         let scores = FinalScores::of(model, data);
         (summary.validation, summary.test) = (Some(scores.validation), Some(scores.test));
-        let verdict = &check.report.verdict;
+        let model_file = folder.path().join("model.safetensors");
+        model.save(&model_file)?;
+        let control = Control { interrupt: Some(interrupt), progress: None };
+        let certificate = folder.path().join(certification::FILE);
+        let report = certification::certify(&Model::load(&model_file)?, &config.verification(), control, &certificate)?;
+        let verdict = &report.verdict;
         summary.verdict = verdict.word();
         let exhausted = matches!(outcome.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));
-        let any_refuted = check.report.queries.iter().flatten().any(|q| q.verdict.is_refuted());
+        let refuted = || report.queries.iter().flatten().filter(|q| q.verdict.is_refuted());
         if verdict.is_certified() {
             summary.exit_code = exit_code::CERTIFIED;
-        } else if verdict.is_refuted() || exhausted && any_refuted {
+        } else if verdict.is_refuted() || exhausted && refuted().next().is_some() {
             summary.exit_code = exit_code::REFUTED;
         }
-        model.save(&folder.path().join("model.safetensors"))?;
-        folder.write_json("verdict.json", &check.report)?;
-        let refuted = check.report.queries.iter().flatten().filter(|q| q.verdict.is_refuted());
-        folder.write_json("counterexamples.json", &refuted.collect::<Vec<_>>())?;
-        folder.write("report.md", report::render(config, data, outcome, model, scores).as_bytes())?;
+        folder.write_json("verdict.json", &report)?;
+        folder.write_json("counterexamples.json", &refuted().collect::<Vec<_>>())?;
+        folder.write("report.md", report::render(config, data, outcome, model, &report, scores).as_bytes())?;
     }
     if outcome.stop == StopReason::Interrupted {
         summary.exit_code = exit_code::INTERRUPTED;
     }
+    summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
 }
 
@@ -263,6 +304,9 @@ fn print_summary(summary: &Summary, outcome: &Outcome, folder: &Path) {
         if let Some(scores) = scores {
             println!("{name:<11} {}", report::score_text(scores));
         }
+    }
+    if summary.verdict != "undecided" {
+        println!("certificate {} (checked)", folder.join(certification::FILE).display());
     }
     println!("time        {:.1} s", summary.seconds);
     println!("report      {}", folder.join("report.md").display());

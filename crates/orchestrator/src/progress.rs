@@ -58,14 +58,16 @@ impl Progress {
         self.last_line = Instant::now();
     }
 
-    /// An epoch ended.
-    pub fn epoch(&mut self, epoch: &Epoch, epochs: u32) {
-        let score = match (epoch.validation.accuracy, epoch.validation.rmse) {
+    /// An epoch ended; `certified` is the best certified one so far.
+    pub fn epoch(&mut self, epoch: &Epoch, epochs: u32, certified: Option<&Epoch>) {
+        let score = |epoch: &Epoch| match (epoch.validation.accuracy, epoch.validation.rmse) {
             (Some(accuracy), _) => format!("accuracy {:.2} %", 100.0 * accuracy),
             (_, Some(rmse)) => format!("rmse {rmse:.4}"),
             _ => String::new(),
         };
-        let line = format!("loss {:.4}  penalty {:.2e}  validation {score}", epoch.loss, epoch.penalty);
+        let best = certified.map_or(String::new(), |best| format!("  certified {}", score(best)));
+        let score = score(epoch);
+        let line = format!("loss {:.4}  penalty {:.2e}  validation {score}{best}", epoch.loss, epoch.penalty);
         match &self.bars {
             Some(bars) => {
                 bars.epochs.set_position(u64::from(epoch.epoch) + 1);

@@ -3,13 +3,18 @@
 use std::fmt::Write;
 
 use certificate::exact::approximate;
-use certificate::{Counterexample, Direction, Model, Target, Verdict};
+use certificate::{Checked, Counterexample, Direction, Model, Target, Verdict};
 use milp::NetworkReport;
 use train::Scores;
 use train::data::{DataSet, DomainKind};
 
 use crate::config::Config;
-use crate::escalation::{Check, Outcome, Round, StopReason};
+use crate::escalation::{Outcome, Round, StopReason};
+
+/// Writing to a string cannot fail.
+macro_rules! line {
+    ($text:expr, $($format:tt)*) => { writeln!($text, $($format)*).expect("a string takes everything") };
+}
 
 /// The scores of the network delivered, computed in `f64` from the exported weights.
 #[derive(Debug, Clone, Copy)]
@@ -33,26 +38,58 @@ impl FinalScores {
 }
 
 /// The whole report, in Markdown.
-pub fn render(config: &Config, data: &DataSet, outcome: &Outcome, model: &Model, scores: FinalScores) -> String {
+pub fn render(
+    config: &Config,
+    data: &DataSet,
+    outcome: &Outcome,
+    model: &Model,
+    report: &NetworkReport,
+    scores: FinalScores,
+) -> String {
     let mut text = String::new();
-    let Some((round, check)) = outcome.delivered() else { return text };
-    verdict(&mut text, config, data, outcome, check);
+    verdict(&mut text, config, data, outcome, &report.verdict);
     scores_table(&mut text, data, scores);
-    bounds_tables(&mut text, model, &check.report);
+    bounds_tables(&mut text, model, report);
     history(&mut text, &outcome.rounds);
-    claims(&mut text, config, model, round);
+    claims(&mut text, config, model);
     text
 }
 
-/// Writing to a string cannot fail.
-macro_rules! line {
-    ($text:expr, $($format:tt)*) => { writeln!($text, $($format)*).expect("a string takes everything") };
+/// The domain and the directions that a certificate is about, in the raw units of the model's features.
+pub fn domain_and_directions(model: &Model, checked: &Checked) -> String {
+    let mut text = String::new();
+    let sides = checked.domain.input_box();
+    for (j, feature) in model.features.iter().enumerate() {
+        let raw = |x: f64| feature.minimum + x * (feature.maximum - feature.minimum);
+        let (lower, upper) = (raw(sides[j].lower), raw(sides[j].upper));
+        let direction = word(checked.directions.0[j]);
+        let kind = if checked.domain.one_hot().iter().flatten().any(|&member| member == j) {
+            ", one of its group"
+        } else if checked.domain.integer().iter().any(|integer| integer.input == j) {
+            ", whole numbers"
+        } else {
+            ""
+        };
+        line!(text, "  {} from {lower} to {upper}{kind}: {direction}", feature.name);
+    }
+    if (&checked.domain, &checked.directions) != (&model.domain, &model.monotone_features()) {
+        line!(text, "This is not the domain or not the directions that the model file itself states.");
+    }
+    text
 }
 
-fn verdict(text: &mut String, config: &Config, data: &DataSet, outcome: &Outcome, check: &Check) {
-    line!(text, "# {}: {}\n", config.name, headline(&check.report.verdict));
+fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Increasing => "increasing",
+        Direction::Decreasing => "decreasing",
+        Direction::Free => "free",
+    }
+}
+
+fn verdict(text: &mut String, config: &Config, data: &DataSet, outcome: &Outcome, verdict: &Verdict) {
+    line!(text, "# {}: {}\n", config.name, headline(verdict));
     line!(text, "{}\n", data.title);
-    match &check.report.verdict {
+    match verdict {
         Verdict::Certified { .. } => {
             line!(
                 text,
@@ -71,8 +108,8 @@ fn verdict(text: &mut String, config: &Config, data: &DataSet, outcome: &Outcome
     }
     line!(text, "| feature | direction |\n|---|---|");
     for feature in data.features.iter().filter(|f| f.direction != Direction::Free) {
-        let word = if feature.direction == Direction::Increasing { "increasing" } else { "decreasing" };
-        line!(text, "| {} ({} to {}) | {word} |", feature.name, feature.range.lower, feature.range.upper);
+        let (direction, range) = (word(feature.direction), feature.range);
+        line!(text, "| {} ({} to {}) | {direction} |", feature.name, range.lower, range.upper);
     }
     line!(text, "\nThe run stopped because {}.\n", stop_reason(&outcome.stop));
 }
@@ -88,6 +125,7 @@ fn headline(verdict: &Verdict) -> &'static str {
 fn reason(limit: &certificate::Limit) -> String {
     match limit {
         certificate::Limit::Time => "the time limit was reached".into(),
+        certificate::Limit::Nodes => "the node limit was reached".into(),
         certificate::Limit::Interrupted => "the verification was stopped".into(),
         certificate::Limit::Composition => {
             "a block is not monotone on its own box, which does not settle the whole network".into()
@@ -186,7 +224,7 @@ fn history(text: &mut String, rounds: &[Round]) {
     line!(text, "");
 }
 
-fn claims(text: &mut String, config: &Config, model: &Model, round: &Round) {
+fn claims(text: &mut String, config: &Config, model: &Model) {
     let domain = match config.data.domain {
         DomainKind::Box => "every input from its smallest to its largest value, independently of the others",
         DomainKind::OneHot => "every input in its range, exactly one category of each column",
@@ -209,13 +247,13 @@ fn claims(text: &mut String, config: &Config, model: &Model, round: &Round) {
     line!(text, "  digits.");
     line!(
         text,
-        "- A proof rests on the answer \"infeasible\" of the solver ({}) to mixed-integer programmes whose",
-        solver(round)
+        "- Proofs and counterexamples rest on no solver and on no rounding: `certificate.jsonl` holds all steps, and"
     );
     line!(
         text,
-        "  constants are rounded outwards. Counterexamples rest on nothing: they are computed without rounding."
+        "  a small program checked them in exact arithmetic before this report was written. Check them again with"
     );
+    line!(text, "  `orchestrator check certificate.jsonl model.safetensors`.");
     line!(text, "- Nothing is claimed about inputs outside the domain, nor about the data or the world.");
     line!(
         text,
@@ -223,9 +261,4 @@ fn claims(text: &mut String, config: &Config, model: &Model, round: &Round) {
         model.sha256(),
         model.network.parameters()
     );
-}
-
-fn solver(round: &Round) -> String {
-    let queries = round.delivered().into_iter().flat_map(|check| check.report.queries.iter().flatten());
-    queries.map(|q| q.solver.clone()).next().unwrap_or_default()
 }

@@ -138,6 +138,19 @@ impl RunFolder {
         Ok(name)
     }
 
+    /// The names of the files in a folder of the run, sorted.
+    ///
+    /// # Errors
+    /// If the folder cannot be read.
+    pub fn files(&self, folder: &str) -> Result<Vec<String>> {
+        let path = self.path.join(folder);
+        let io = |source| Error::Io { path: path.clone(), source };
+        let name = |entry: std::io::Result<fs::DirEntry>| Ok(entry?.file_name().to_string_lossy().into_owned());
+        let mut names = fs::read_dir(&path).map_err(io)?.map(name).collect::<std::io::Result<Vec<_>>>().map_err(io)?;
+        names.sort();
+        Ok(names)
+    }
+
     /// Removes a file that is no longer needed.
     pub fn remove(&self, name: &str) {
         // A checkpoint that stays behind costs space, nothing else.

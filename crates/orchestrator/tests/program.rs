@@ -72,7 +72,9 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
     let options = milp::Options::default();
     let control = milp::Control::default();
     let solver = &milp::solver::Microlp;
-    let report = milp::verify_network(&model.network, &model.domain, &features, solver, &options, control).unwrap();
+    let report =
+        milp::verify_network(&model.network, &model.domain, &features, milp::Engine::Milp(solver), &options, control)
+            .unwrap();
     assert!(report.verdict.is_certified());
 }
 
@@ -147,7 +149,7 @@ fn bad_input_is_named_and_leaves_nothing_behind() {
     refused(&["--set", "architecture.hidden=0"], &["hidden", "at least 1"]);
     refused(&["--set", "train.backend=tpu"], &["train.backend", "tpu", "cpu"]);
     refused(&["--set", "train.backend=cuda"], &["cuda", "not compiled in", "--features"]);
-    refused(&["--set", "certify.solver=gurobi"], &["certify.solver", "gurobi", "cbc"]);
+    refused(&["--set", "certify.engine=gurobi"], &["certify.engine", "gurobi", "cbc"]);
     refused(&["--set", "data.split=mine"], &["mine"]);
     refused(&["--set", "data.manifest=nowhere.toml"], &["nowhere.toml"]);
     refused(&["--set", "name=../x"], &["name"]);

@@ -19,13 +19,15 @@ struct Header {
     version: u32,
     next_epoch: u32,
     candidates: Vec<Epoch>,
+    /// For each block.
+    witnesses: Vec<usize>,
 }
 
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 const HEADER: &str = "checkpoint";
 
 impl<'a> Trainer<'a> {
-    /// The whole state after the last epoch: parameters, optimiser and candidates, as one safetensors file.
+    /// The whole state after the last epoch: parameters, optimiser, candidates and witnesses, as one safetensors file.
     ///
     /// # Errors
     /// If Burn cannot encode its records.
@@ -37,16 +39,19 @@ impl<'a> Trainer<'a> {
             version: VERSION,
             next_epoch: self.next_epoch,
             candidates: self.candidates.iter().map(|c| c.epoch.clone()).collect(),
+            witnesses: self.witnesses.iter().map(Vec::len).collect(),
         };
         let candidates: Vec<u8> =
             self.candidates.iter().flat_map(|c| c.network.to_flat()).flat_map(f32::to_le_bytes).collect();
         let view = |bytes| TensorView::new(Dtype::U8, vec![<[u8]>::len(bytes)], bytes).map_err(|e| broken(&e));
         let average: Vec<u8> = self.average.iter().flat_map(|w| w.to_le_bytes()).collect();
+        let witnesses: Vec<u8> = self.witnesses.iter().flatten().flatten().flat_map(|x| x.to_le_bytes()).collect();
         let tensors = [
             ("average", view(&average)?),
             ("candidates", view(&candidates)?),
             ("optimizer", view(&optimizer)?),
             ("parameters", view(&parameters)?),
+            ("witnesses", view(&witnesses)?),
         ];
         let header = serde_json::to_string(&header).map_err(|e| broken(&e))?;
         safetensors::serialize(tensors, Some(HashMap::from([(HEADER.into(), header)]))).map_err(|e| broken(&e))
@@ -80,6 +85,19 @@ impl<'a> Trainer<'a> {
             Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
         };
         trainer.average = numbers("average")?;
+        let points = numbers("witnesses")?;
+        let mut rest = points.as_slice();
+        let widths: Vec<_> = trainer.chain.shape().blocks.iter().map(|block| block.inputs.len()).collect();
+        if header.witnesses.len() != widths.len() {
+            return Err(broken(&"the witnesses are those of another architecture"));
+        }
+        for ((pool, count), width) in trainer.witnesses.iter_mut().zip(&header.witnesses).zip(widths) {
+            let (own, others) = rest
+                .split_at_checked(count.saturating_mul(width))
+                .ok_or_else(|| broken(&"the witnesses are cut short"))?;
+            *pool = own.chunks_exact(width).map(<[f32]>::to_vec).collect();
+            rest = others;
+        }
         let numbers = numbers("candidates")?;
         let size = template.to_flat().len();
         if numbers.len() != size * header.candidates.len() || trainer.average.len() != size {

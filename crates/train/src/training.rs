@@ -82,6 +82,8 @@ pub struct Trainer<'a> {
     pub(crate) average: Vec<f32>,
     /// The best epochs so far, best first.
     pub(crate) candidates: Vec<Candidate>,
+    /// For each block points where it was found not to be monotone, or nearly so, the newest last.
+    pub(crate) witnesses: Vec<Vec<Vec<f32>>>,
     one_thread: Arc<ThreadPool>,
     domain: Domain,
     fit: Part,
@@ -101,6 +103,7 @@ impl<'a> Trainer<'a> {
         let plain = device.clone().inner();
         Ok(Self {
             data,
+            witnesses: vec![Vec::new(); chain.shape().blocks.len()],
             chain,
             optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
             next_epoch: 0,
@@ -135,16 +138,30 @@ impl<'a> Trainer<'a> {
         &self.candidates
     }
 
-    /// Runs one epoch. `None` if the training broke down: a loss or a parameter is no longer finite.
+    /// Takes in a point of a block's box where an output does not, or hardly, follow an input. From then on half of the
+    /// points of that block's penalty lie around such witnesses; the oldest are forgotten.
+    ///
+    /// # Panics
+    /// If there is no such block, or it does not take such points.
+    pub fn add_witness(&mut self, block: usize, point: &[f64]) {
+        assert_eq!(point.len(), self.chain.shape().blocks[block].inputs.len());
+        let pool = &mut self.witnesses[block];
+        if pool.len() == WITNESSES {
+            pool.remove(0);
+        }
+        pool.push(point.iter().map(|x| *x as f32).collect());
+    }
+
+    /// Runs one epoch and gives its network. `None` if the training broke down: a loss or a parameter is no longer finite.
     ///
     /// Computes on one thread: the matrices are so small that a second one makes it slower, and the result then does
     /// not depend on the number of cores.
-    pub fn run_epoch(&mut self) -> Option<Epoch> {
+    pub fn run_epoch(&mut self) -> Option<Candidate> {
         let one_thread = self.one_thread.clone();
         one_thread.install(|| self.run_epoch_here())
     }
 
-    fn run_epoch_here(&mut self) -> Option<Epoch> {
+    fn run_epoch_here(&mut self) -> Option<Candidate> {
         let epoch = self.next_epoch;
         let mut samples = Stream::Samples.generator(self.settings.seed, self.settings.round, epoch);
         let mut rows: Vec<usize> = (0..self.fit.y.len()).collect();
@@ -163,9 +180,10 @@ impl<'a> Trainer<'a> {
         let validation = self.score_validation(&network);
         let record =
             Epoch { epoch, loss: loss_sum / rows.len() as f64, penalty: penalty_sum / f64::from(steps), validation };
-        self.keep(Candidate { epoch: record.clone(), network });
+        let candidate = Candidate { epoch: record, network };
+        self.keep(candidate.clone());
         self.next_epoch += 1;
-        Some(record)
+        Some(candidate)
     }
 
     /// One step of Adam on `loss + lambda * penalty`; returns both.
@@ -178,8 +196,9 @@ impl<'a> Trainer<'a> {
         let mut penalty = None;
         if self.settings.lambda > 0.0 {
             let boxes = self.boxes();
-            let blocks = self.chain.shape().blocks.iter().zip(&weights).zip(&boxes).map(|((shape, block), sides)| {
-                let points = uniform(sides, self.settings.samples, rng, &self.device);
+            let blocks = self.chain.shape().blocks.iter().zip(&weights).zip(&boxes).zip(&self.witnesses);
+            let blocks = blocks.map(|(((shape, block), sides), witnesses)| {
+                let points = penalty_points(sides, witnesses, self.settings.samples, rng, &self.device);
                 self.settings.penalty.of_block(block, points, &shape.inputs, shape.outputs[0])
             });
             let pooled = self.settings.penalty.pool_blocks(blocks.collect());
@@ -270,11 +289,31 @@ fn tensors(part: &Part, width: usize, device: &Device) -> [Tensor<2>; 2] {
     [tensor(&part.x, width), tensor(&part.y, 1)]
 }
 
-/// `n` points, uniform in a box, `[n, sides]`.
-fn uniform(sides: &[Interval], n: usize, rng: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
+/// Most witnesses kept for a block.
+const WITNESSES: usize = 1024;
+/// How far the points around a witness lie from it, as a part of each side of the box.
+const SPREAD: f32 = 0.05;
+
+/// `n` points of a box, `[n, sides]`: uniform, or, if there are witnesses, every other one around one of them.
+fn penalty_points(
+    sides: &[Interval],
+    witnesses: &[Vec<f32>],
+    n: usize,
+    rng: &mut ChaCha8Rng,
+    device: &Device,
+) -> Tensor<2> {
     let sides: Vec<(f32, f32)> = sides.iter().map(|s| (s.lower as f32, (s.upper - s.lower) as f32)).collect();
-    let points: Vec<f32> =
-        (0..n).flat_map(|_| &sides).map(|(lower, length)| lower + length * rng.random::<f32>()).collect();
+    let mut points = Vec::with_capacity(n * sides.len());
+    for k in 0..n {
+        let witness = (k % 2 == 1 && !witnesses.is_empty()).then(|| &witnesses[rng.random_range(0..witnesses.len())]);
+        for (j, (lower, length)) in sides.iter().enumerate() {
+            let share = rng.random::<f32>();
+            points.push(match witness {
+                Some(x) => (x[j] + SPREAD * length * (2.0 * share - 1.0)).clamp(*lower, lower + length),
+                None => lower + length * share,
+            });
+        }
+    }
     Tensor::from_data(TensorData::new(points, [n, sides.len()]), device)
 }
 
@@ -310,7 +349,7 @@ mod tests {
     }
 
     fn train(trainer: &mut Trainer) -> Vec<Epoch> {
-        std::iter::from_fn(|| if trainer.is_finished() { None } else { trainer.run_epoch() }).collect()
+        std::iter::from_fn(|| if trainer.is_finished() { None } else { trainer.run_epoch() }).map(|c| c.epoch).collect()
     }
 
     #[test]
@@ -331,15 +370,22 @@ mod tests {
         let data = example();
         for architecture in [two_branch(), Architecture::Paper { depth: 3, width: 8, reduce_free: Some(2) }] {
             let settings = settings(10.0, architecture);
-            let mut undisturbed = Trainer::new(settings.clone(), &data).unwrap();
+            let start = || {
+                let mut trainer = Trainer::new(settings.clone(), &data).unwrap();
+                let inputs = trainer.chain.shape().blocks[1].inputs.len();
+                (0..3).for_each(|k| trainer.add_witness(1, &vec![0.25 * f64::from(k); inputs]));
+                trainer
+            };
+            let mut undisturbed = start();
             let expected = train(&mut undisturbed);
             for stop in 1..expected.len() {
-                let mut first = Trainer::new(settings.clone(), &data).unwrap();
+                let mut first = start();
                 (0..stop).for_each(|_| assert!(first.run_epoch().is_some()));
                 let mut second = Trainer::resume(settings.clone(), &data, &first.checkpoint().unwrap()).unwrap();
                 assert_eq!(train(&mut second), expected[stop..], "stopped after {stop}");
                 assert_eq!(second.chain.to_network(), undisturbed.chain.to_network());
                 assert_eq!(second.average, undisturbed.average);
+                assert_eq!(second.witnesses, undisturbed.witnesses);
                 assert_eq!(second.candidates(), undisturbed.candidates());
             }
         }
@@ -370,7 +416,7 @@ mod tests {
             let device = trainer.device.clone().inner();
             let of_block = |k: usize| {
                 let sides = vec![Interval::new(0.0, 1.0); shape.blocks[k].inputs.len()];
-                let points = uniform(&sides, 500, &mut rng, &device);
+                let points = penalty_points(&sides, &[], 500, &mut rng, &device);
                 let penalty = GradientPenalty { margin: 0.0, pooling: Pooling::Max };
                 scalar(penalty.of_block(&weights[k], points, &shape.blocks[k].inputs, shape.blocks[k].outputs[0]))
             };
@@ -378,6 +424,22 @@ mod tests {
         };
         assert!(final_penalty(0.0) > 1e-2);
         assert!(final_penalty(100.0) < 1e-3);
+    }
+
+    #[test]
+    fn every_other_point_lies_around_a_witness() {
+        let sides = [Interval::new(0.0, 1.0), Interval::new(-2.0, 2.0)];
+        let device = Backend::Cpu.device().unwrap().inner();
+        let points = |witnesses: &[Vec<f32>]| {
+            let mut rng = Stream::Samples.generator(5, 0, 0);
+            floats(penalty_points(&sides, witnesses, 400, &mut rng, &device))
+        };
+        let near = |x: &[f32]| (x[0] - 1.0).abs() <= SPREAD && (x[1] - 0.5).abs() <= 4.0 * SPREAD;
+        let around = points(&[vec![1.0, 0.5]]);
+        assert!(around.chunks(2).skip(1).step_by(2).all(near));
+        assert!(around.chunks(2).step_by(2).filter(|x| near(x)).count() < 20);
+        assert!(around.chunks(2).all(|x| sides.iter().zip(x).all(|(s, x)| s.contains(f64::from(*x)))));
+        assert!(points(&[]).chunks(2).filter(|x| near(x)).count() < 20);
     }
 
     #[test]

@@ -1,0 +1,584 @@
+//! Exact branch and bound over activation phases, whose result is a proof that anyone can check.
+//!
+//! A node is a [`Region`] of the domain. Its bound comes from the linear [`relaxation`] in the space of the inputs; if
+//! that is not enough, a neuron is chosen by strong branching and the region is cut along its hyperplane, after which
+//! the bounds of all other pre-activations are sharpened by the new half-space. One-hot groups are branched on where the
+//! relaxation mixes several members, integer inputs only where everything else is decided.
+//!
+//! All of this is done in `f64`, and none of it is believed: a leaf counts only when its multipliers, rounded to few
+//! digits, prove the bound with a margin for rounding errors or in exact arithmetic ([`leaf`]), and a region whose
+//! relaxation is tight is settled by the exact test for an open cell ([`crate::interior`]).
+//!
+//! The two sides of a branching may run on different threads. The result does not depend on their timing: what one side
+//! finds never changes what the other does, except that a side is dropped once its elder sibling has found a violation.
+
+mod leaf;
+mod region;
+mod relaxation;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use certificate::exact::{approximate, rational};
+use certificate::{Limit, Split, Step, Tighten};
+use num_rational::BigRational;
+use num_traits::ToPrimitive;
+
+use crate::derivative::{ActivationPattern, DirectedDerivative, round_down};
+use crate::interior::{Interior, interior};
+use crate::sampling::{Sample, descend, exact_point, inside, snap};
+use crate::verify::Occurring;
+use region::{EXPONENT, Level, Region, State};
+use relaxation::{Minimum, Scratch, Slopes, Vertex};
+
+/// Neurons tried by strong branching, and with how many unstable ones twice as many are tried.
+const CANDIDATES: usize = 16;
+const MANY: usize = 150;
+/// One-hot groups are branched on before neurons if they have at most this many combinations.
+const COMBINATIONS: usize = 64;
+/// Depth to which the two sides of a branching may run on different threads.
+const PARALLEL_DEPTH: usize = 20;
+/// Penalties of violated decisions, as multiples of `sum_i |c_i|`; a larger one is tried only if it matters.
+const PENALTIES: [f64; 3] = [1e2, 1e5, 1e8];
+/// Values closer than this part of `sum_i |c_i|` are not told apart by the relaxation.
+const CLOSE: f64 = 1e-9;
+
+/// What is searched, and for how long.
+pub(crate) struct Search<'a> {
+    pub derivative: &'a DirectedDerivative<'a>,
+    /// Regions in which the derivative is at least this are done; a point where it is less ends the search.
+    pub at_least: f64,
+    pub deadline: Instant,
+    pub node_limit: u64,
+    pub interrupt: Option<&'a AtomicBool>,
+}
+
+/// How a search ended.
+pub(crate) enum Outcome {
+    /// The derivative is at least what was asked, by these steps.
+    Proved(Vec<Step>),
+    /// It is less somewhere.
+    Found(Occurring),
+    /// A limit was reached; the derivative is at least `bound`.
+    Open { bound: f64, limit: Limit },
+}
+
+/// A running search.
+struct Run<'a> {
+    search: &'a Search<'a>,
+    derivative: &'a DirectedDerivative<'a>,
+    scale: f64,
+    parallel: bool,
+    nodes: AtomicU64,
+}
+
+/// A node of the tree.
+#[derive(Clone)]
+struct Node {
+    region: Region,
+    vertex: Vertex,
+    /// A lower bound that is known before the node is looked at.
+    bound: f64,
+    depth: usize,
+}
+
+/// Set when what a subtree finds no longer matters.
+struct Cancel<'p> {
+    flag: AtomicBool,
+    parent: Option<&'p Cancel<'p>>,
+}
+
+impl Cancel<'_> {
+    fn is_set(&self) -> bool {
+        self.flag.load(Ordering::Relaxed) || self.parent.is_some_and(Cancel::is_set)
+    }
+}
+
+/// Memory that the nodes of a thread share.
+#[derive(Default)]
+struct Buffers {
+    scratch: Scratch,
+    slopes: Slopes,
+    penalty: f64,
+}
+
+/// A phase that is impossible or harmless, with the leaf that shows it.
+struct Settled {
+    unit: usize,
+    active: bool,
+    leaf: Step,
+}
+
+/// What strong branching found out.
+enum Branching {
+    Settled(Vec<Settled>),
+    /// The neuron whose two sides have the best bounds, and whether its active side has the lower one.
+    Split(usize, bool),
+}
+
+impl Search<'_> {
+    /// Runs the search; also gives the number of nodes.
+    pub fn run(&self) -> (Outcome, u64) {
+        let derivative = self.derivative;
+        let run = Run {
+            search: self,
+            derivative,
+            scale: derivative.neurons.iter().map(|n| n.coefficient.abs()).sum(),
+            parallel: rayon::current_num_threads() > 1,
+            nodes: AtomicU64::new(0),
+        };
+        let region = Region::root(derivative);
+        let vertex = region.slice.planes.corner();
+        let node = Node { region, vertex, bound: round_down(&derivative.sign_bound()), depth: 0 };
+        let cancel = Cancel { flag: AtomicBool::new(false), parent: None };
+        let outcome = run.explore(node, &mut Buffers::default(), &cancel);
+        (outcome, run.nodes.into_inner())
+    }
+}
+
+impl Run<'_> {
+    fn limit(&self, cancel: &Cancel) -> Option<Limit> {
+        let count = self.nodes.fetch_add(1, Ordering::Relaxed);
+        if cancel.is_set() || self.search.interrupt.is_some_and(|flag| flag.load(Ordering::Relaxed)) {
+            return Some(Limit::Interrupted);
+        }
+        if count >= self.search.node_limit {
+            return Some(Limit::Nodes);
+        }
+        (Instant::now() >= self.search.deadline).then_some(Limit::Time)
+    }
+
+    fn explore(&self, mut node: Node, buffers: &mut Buffers, cancel: &Cancel) -> Outcome {
+        if let Some(limit) = self.limit(cancel) {
+            return Outcome::Open { bound: node.bound, limit };
+        }
+        let mut settled: Vec<(Settled, Arc<Level>)> = Vec::new();
+        let outcome = loop {
+            let minimum = self.relax(&node.region, &mut node.vertex, buffers);
+            node.bound = node.bound.max(minimum.bound - CLOSE * self.scale);
+            if let Some(leaf) = self.leaf(&node.region, &minimum) {
+                break Outcome::Proved(vec![leaf]);
+            }
+            if let Some(found) = self.look_around(&node) {
+                break Outcome::Found(found);
+            }
+            if let Some(leaf) = self.degenerate(&node) {
+                break Outcome::Proved(vec![leaf]);
+            }
+            let candidates = self.candidates(&node, buffers);
+            if let Some(group) = self.group_to_split(&node, candidates.is_empty()) {
+                break self.split_group(node, group, buffers, cancel);
+            }
+            if candidates.is_empty() {
+                break self.tight(node, buffers, cancel);
+            }
+            match self.strong_branching(&mut node, minimum.bound, &candidates, buffers) {
+                Branching::Split(unit, active_first) => break self.split(node, unit, active_first, buffers, cancel),
+                Branching::Settled(phases) => {
+                    for phase in phases {
+                        // An earlier one may have settled it too.
+                        if node.region.states[phase.unit] == State::Unstable {
+                            node.region.decide(phase.unit, !phase.active);
+                            let level = node.region.levels.last().expect("a decision makes a level").clone();
+                            settled.push((phase, level));
+                        }
+                    }
+                }
+            }
+        };
+        let Outcome::Proved(mut steps) = outcome else { return outcome };
+        for (Settled { unit, active, leaf }, level) in settled.into_iter().rev() {
+            let other = self.with_tightening(&level, steps);
+            steps = vec![self.neuron_split(unit)];
+            let (first, second) = if active { (vec![leaf], other) } else { (other, vec![leaf]) };
+            steps.extend(first);
+            steps.extend(second);
+        }
+        Outcome::Proved(steps)
+    }
+
+    /// The minimum of the relaxation, with a penalty that is large enough to see an empty region.
+    fn relax(&self, region: &Region, vertex: &mut Vertex, buffers: &mut Buffers) -> Minimum {
+        let planes = &region.slice.planes;
+        let steps = 50 * (planes.inputs + 2);
+        let mut best: Option<Minimum> = None;
+        for penalty in PENALTIES {
+            buffers.penalty = penalty * self.scale;
+            region.slopes(self.derivative, buffers.penalty, &mut buffers.slopes);
+            planes.minimise(&buffers.slopes, vertex, &mut buffers.scratch, steps);
+            let minimum = planes.bound(&buffers.slopes, vertex);
+            let done = minimum.bound >= self.search.at_least || !self.violates(region, vertex);
+            if best.as_ref().is_none_or(|best| minimum.bound > best.bound) {
+                best = Some(minimum);
+            }
+            if done {
+                break;
+            }
+        }
+        best.expect("there is a penalty")
+    }
+
+    /// Whether a vertex lies on the wrong side of a decision.
+    fn violates(&self, region: &Region, vertex: &Vertex) -> bool {
+        let wrong = |(i, state): (usize, &State)| match state {
+            State::Decided(true) => vertex.t[i] < -1e-9,
+            State::Decided(false) => vertex.t[i] > 1e-9,
+            _ => false,
+        };
+        let groups = vertex.t[region.states.len()..].iter().any(|slack| *slack < -1e-9);
+        groups || region.states.iter().enumerate().any(wrong)
+    }
+
+    fn leaf(&self, region: &Region, minimum: &Minimum) -> Option<Step> {
+        let promising = minimum.bound >= self.search.at_least - CLOSE * self.scale;
+        promising.then(|| leaf::certify(self.derivative, region, &minimum.multipliers, self.search.at_least)).flatten()
+    }
+
+    /// Looks for a point below `at_least` near a vertex of the relaxation.
+    fn look_around(&self, node: &Node) -> Option<Occurring> {
+        let derivative = self.derivative;
+        let vertex = node.region.slice.input_point(derivative, &node.vertex.x);
+        let sides = derivative.domain.input_box();
+        // Off the hyperplanes that meet at the vertex, towards the centre of the domain.
+        let near = |share: f64| {
+            let towards = |(x, side): (&f64, &certificate::Interval)| x + share * (0.5 * (side.lower + side.upper) - x);
+            let mut point: Vec<f64> = vertex.iter().zip(sides).map(towards).collect();
+            snap(derivative.domain, Some(derivative.query.input), &mut point);
+            Sample { value: derivative.evaluate(&point), point }
+        };
+        let mut best = near(1e-6);
+        let farther = near(1e-3);
+        if farther.value < best.value {
+            best = farther;
+        }
+        if best.value >= self.search.at_least && (node.depth == 0 || node.depth.is_power_of_two()) {
+            best = descend(derivative, best);
+        }
+        if best.value >= self.search.at_least {
+            return None;
+        }
+        let point = exact_point(derivative, &best.point);
+        let pattern = derivative.pattern_at(&point).filter(|_| inside(derivative, &point))?;
+        self.occurs(pattern, point)
+    }
+
+    /// The pattern at a point, if its value is too low.
+    fn occurs(&self, pattern: ActivationPattern, point: Vec<BigRational>) -> Option<Occurring> {
+        let value = self.derivative.value(&pattern);
+        (value < rational(self.search.at_least)).then_some(Occurring { value, pattern, point })
+    }
+
+    /// A proof that the decisions leave no open cell, looked for where more of them meet at the vertex than is usual.
+    fn degenerate(&self, node: &Node) -> Option<Step> {
+        let Region { slice, states, .. } = &node.region;
+        let decided = |i: &usize| matches!(states[*i], State::Decided(_));
+        let meets = |i: &usize| node.vertex.t[*i].abs() < 1e-7;
+        let decided: Vec<usize> = (0..states.len()).filter(decided).collect();
+        let met = decided.iter().filter(|i| meets(i)).count();
+        let at_end = |(k, x): (usize, &f64)| {
+            let (lower, upper) = slice.sides[slice.inputs[k]];
+            *x - lower < 1e-9 || upper - *x < 1e-9
+        };
+        let ends = node.vertex.x.iter().enumerate().filter(|end| at_end(*end)).count();
+        if met == 0 || met + ends <= slice.inputs.len() {
+            return None;
+        }
+        let pattern: ActivationPattern = states.iter().map(|s| matches!(s, State::Decided(true))).collect();
+        let halfspaces = self.derivative.halfspaces(&pattern);
+        let halfspaces: Vec<_> = decided.iter().map(|&i| halfspaces[i].clone()).collect();
+        match interior(&halfspaces, &slice.exact_sides(self.derivative)) {
+            Interior::Point(_) => None,
+            Interior::Empty { conflict } => {
+                let multiplier = |(k, lambda)| (decided[k], pattern[decided[k]], lambda);
+                Some(leaf::empty(self.derivative, conflict.into_iter().map(multiplier)))
+            }
+        }
+    }
+
+    /// Unstable neurons whose piece of the relaxation is below the step that it stands for, most promising first.
+    fn candidates(&self, node: &Node, buffers: &Buffers) -> Vec<usize> {
+        let Node { region, vertex, .. } = node;
+        let gap = |i: usize| {
+            let c = self.derivative.neurons[i].coefficient;
+            let t = vertex.t[i];
+            if c > 0.0 {
+                if t > -1e-12 { c - buffers.slopes.right[i] * t.max(0.0) } else { 0.0 }
+            } else if t < 1e-12 {
+                -c - buffers.slopes.left[i] * t.min(0.0)
+            } else {
+                0.0
+            }
+        };
+        let unstable = (0..region.states.len()).filter(|&i| region.states[i] == State::Unstable);
+        let mut candidates: Vec<_> = unstable.map(|i| (gap(i), i)).collect();
+        let number = if candidates.len() > MANY { 2 * CANDIDATES } else { CANDIDATES };
+        candidates.retain(|(gap, _)| *gap > CLOSE * self.scale);
+        candidates.sort_by(|a, b| b.0.total_cmp(&a.0).then(a.1.cmp(&b.1)));
+        candidates.truncate(number);
+        candidates.into_iter().map(|(_, i)| i).collect()
+    }
+
+    /// Solves the relaxation of both sides of every candidate.
+    fn strong_branching(&self, node: &mut Node, bound: f64, candidates: &[usize], buffers: &mut Buffers) -> Branching {
+        let Node { region, vertex, .. } = node;
+        let mut settled = Vec::new();
+        let (mut best, mut best_score) = (Branching::Split(candidates[0], true), f64::NEG_INFINITY);
+        let slice = region.slice.clone();
+        let planes = &slice.planes;
+        let mut child = vertex.clone();
+        let Buffers { scratch, slopes, penalty } = buffers;
+        for &unit in candidates {
+            let c = self.derivative.neurons[unit].coefficient;
+            let kept = (slopes.left[unit], slopes.right[unit], slopes.constant);
+            let own = region.pieces(c, unit, State::Unstable, *penalty).2;
+            let mut gains = [0.0; 2];
+            for active in [false, true] {
+                let (left, right, constant) = region.pieces(c, unit, State::Decided(active), *penalty);
+                (slopes.left[unit], slopes.right[unit]) = (left, right);
+                slopes.constant = kept.2 - own + constant;
+                child.copy_from(vertex);
+                let arrived = planes.minimise(slopes, &mut child, scratch, 5 * (planes.inputs + 5));
+                let minimum = planes.bound(slopes, &child);
+                let value = if arrived { minimum.bound } else { planes.value(slopes, &child) };
+                gains[usize::from(active)] = (value.min(self.search.at_least) - bound).max(0.0);
+                if minimum.bound >= self.search.at_least - CLOSE * self.scale {
+                    region.states[unit] = State::Decided(active);
+                    let leaf = leaf::certify(self.derivative, region, &minimum.multipliers, self.search.at_least);
+                    region.states[unit] = State::Unstable;
+                    if let Some(leaf) = leaf {
+                        settled.push(Settled { unit, active, leaf });
+                        break;
+                    }
+                }
+            }
+            (slopes.left[unit], slopes.right[unit], slopes.constant) = kept;
+            let small = 1e-3 * (self.search.at_least - bound);
+            let score = gains[0].max(small) * gains[1].max(small);
+            if score > best_score {
+                best_score = score;
+                best = Branching::Split(unit, gains[1] <= gains[0]);
+            }
+        }
+        if settled.is_empty() { best } else { Branching::Settled(settled) }
+    }
+
+    /// Both sides of a neuron.
+    fn split(&self, node: Node, unit: usize, active_first: bool, buffers: &mut Buffers, cancel: &Cancel) -> Outcome {
+        let child = |active: bool| {
+            let mut child = node.clone();
+            child.region.decide(unit, active);
+            child.depth += 1;
+            child
+        };
+        let search = |active: bool, buffers: &mut Buffers, cancel: &Cancel| {
+            let child = child(active);
+            let level = child.region.levels.last().expect("a decision makes a level").clone();
+            self.explore(child, buffers, cancel).map(|steps| self.with_tightening(&level, steps))
+        };
+        let (first, second) =
+            self.both(&node, buffers, cancel, |first, buffers, cancel| search(active_first == first, buffers, cancel));
+        let (active, inactive) = if active_first { (first, second) } else { (second, first) };
+        merge(vec![self.neuron_split(unit)], vec![active, inactive])
+    }
+
+    /// Runs two sides of a branching, on two threads if there are some; `search(true)` is the elder.
+    fn both(
+        &self,
+        node: &Node,
+        buffers: &mut Buffers,
+        cancel: &Cancel,
+        search: impl Fn(bool, &mut Buffers, &Cancel) -> Outcome + Sync,
+    ) -> (Outcome, Outcome) {
+        let dropped = || Outcome::Open { bound: node.bound, limit: Limit::Interrupted };
+        if self.parallel && node.depth < PARALLEL_DEPTH {
+            let younger = Cancel { flag: AtomicBool::new(false), parent: Some(cancel) };
+            let elder = || {
+                let outcome = search(true, buffers, cancel);
+                if matches!(outcome, Outcome::Found(_)) {
+                    younger.flag.store(true, Ordering::Relaxed);
+                }
+                outcome
+            };
+            rayon::join(elder, || search(false, &mut Buffers::default(), &younger))
+        } else {
+            let first = search(true, buffers, cancel);
+            let second = if matches!(first, Outcome::Found(_)) { dropped() } else { search(false, buffers, cancel) };
+            (first, second)
+        }
+    }
+
+    /// An undecided one-hot group to branch on now, if any: one of which the relaxation mixes members, or any if there
+    /// is nothing else to branch on.
+    fn group_to_split(&self, node: &Node, any: bool) -> Option<usize> {
+        let groups = self.derivative.domain.one_hot();
+        let members = &node.region.slice.discrete.members;
+        let open = || (0..groups.len()).filter(|&g| members[g].is_none());
+        let combinations = open().fold(1usize, |product, g| product.saturating_mul(groups[g].len()));
+        if !any && combinations > COMBINATIONS {
+            return None;
+        }
+        let point = node.region.slice.input_point(self.derivative, &node.vertex.x);
+        let mixed = |g: &usize| groups[*g].iter().any(|&j| point[j] > 1e-6 && point[j] < 1.0 - 1e-6);
+        open().find(mixed).or_else(|| open().next().filter(|_| any))
+    }
+
+    fn split_group(&self, node: Node, group: usize, buffers: &mut Buffers, cancel: &Cancel) -> Outcome {
+        let choices = (0..self.derivative.domain.one_hot()[group].len()).map(|member| {
+            let mut discrete = node.region.slice.discrete.clone();
+            discrete.members[group] = Some(member);
+            discrete
+        });
+        let outcomes = self.choices(&node, choices, buffers, cancel);
+        merge(vec![Step::Split(Split::Group(group))], outcomes)
+    }
+
+    /// Explores the node for each of several choices of its discrete inputs.
+    fn choices(
+        &self,
+        node: &Node,
+        choices: impl Iterator<Item = region::Discrete>,
+        buffers: &mut Buffers,
+        cancel: &Cancel,
+    ) -> Vec<Outcome> {
+        let mut outcomes = Vec::new();
+        for discrete in choices {
+            if outcomes.iter().any(|outcome| matches!(outcome, Outcome::Found(_))) {
+                break;
+            }
+            let mut child = node.clone();
+            child.region.choose(self.derivative, discrete);
+            child.vertex = child.region.slice.planes.corner();
+            child.depth += 1;
+            let level = child.region.levels.last().expect("a decision makes a level").clone();
+            let outcome = self.explore(child, buffers, cancel).map(|steps| self.with_tightening(&level, steps));
+            outcomes.push(outcome);
+        }
+        outcomes
+    }
+
+    /// A node whose relaxation is tight at its vertex: either its pattern occurs, or its neurons leave no open cell, or
+    /// an integer input lies between two values.
+    fn tight(&self, node: Node, buffers: &mut Buffers, cancel: &Cancel) -> Outcome {
+        let derivative = self.derivative;
+        let Region { states, slice, .. } = &node.region;
+        let phase = |(i, state): (usize, &State)| match state {
+            State::Decided(active) | State::Implied(active) => *active,
+            State::Unstable if node.vertex.t[i].abs() < 1e-12 => derivative.neurons[i].coefficient < 0.0,
+            State::Unstable => node.vertex.t[i] > 0.0,
+        };
+        let pattern: ActivationPattern = states.iter().enumerate().map(phase).collect();
+        let unstable = |i: &usize| states[*i] == State::Unstable;
+        let stuck =
+            || Outcome::Open { bound: node.bound, limit: Limit::Numerical("branch and bound: rounding".into()) };
+        if derivative.value(&pattern) >= rational(self.search.at_least) {
+            return match (0..states.len()).find(unstable) {
+                Some(unit) => self.split(node, unit, true, buffers, cancel),
+                None => leaf::certify(derivative, &node.region, &vec![0.0; states.len()], self.search.at_least)
+                    .map_or_else(stuck, |leaf| Outcome::Proved(vec![leaf])),
+            };
+        }
+        match interior(&derivative.halfspaces(&pattern), &slice.exact_sides(derivative)) {
+            Interior::Point(point) => {
+                let between = |(f, feature): (usize, &certificate::IntegerFeature)| {
+                    let (first, last) = slice.discrete.grid[f];
+                    let (lower, upper) = slice.exact_sides(derivative)[feature.input].clone();
+                    if feature.input == derivative.query.input || first == last {
+                        return None;
+                    }
+                    let share = (&point[feature.input] - &lower) / (upper - lower);
+                    let index = share * BigRational::from_integer((last - first).into());
+                    let below = first + index.floor().to_integer().to_u64().unwrap_or(0);
+                    (!index.is_integer()).then_some((f, below.clamp(first, last - 1)))
+                };
+                let mut integer = derivative.domain.integer().iter().enumerate();
+                match integer.find_map(between) {
+                    Some((feature, at)) => {
+                        // A point on the grid may do as well.
+                        let mut snapped: Vec<f64> = point.iter().map(approximate).collect();
+                        snap(derivative.domain, Some(derivative.query.input), &mut snapped);
+                        let snapped = exact_point(derivative, &snapped);
+                        let there = derivative.pattern_at(&snapped).filter(|_| inside(derivative, &snapped));
+                        match there.and_then(|pattern| self.occurs(pattern, snapped)) {
+                            Some(found) => Outcome::Found(found),
+                            None => self.split_integer(&node, feature, at, buffers, cancel),
+                        }
+                    }
+                    None => self.occurs(pattern, point).map_or_else(stuck, Outcome::Found),
+                }
+            }
+            Interior::Empty { conflict } => match conflict.iter().map(|(i, _)| *i).find(unstable) {
+                Some(unit) => self.split(node, unit, pattern[unit], buffers, cancel),
+                None => {
+                    let implied = conflict.iter().filter(|(i, _)| matches!(states[*i], State::Implied(_)));
+                    implied.for_each(|(i, _)| node.region.mark_phase(derivative, *i));
+                    let multiplier = |(i, lambda)| (i, pattern[i], lambda);
+                    Outcome::Proved(vec![leaf::empty(derivative, conflict.into_iter().map(multiplier))])
+                }
+            },
+        }
+    }
+
+    fn split_integer(&self, node: &Node, feature: usize, at: u64, buffers: &mut Buffers, cancel: &Cancel) -> Outcome {
+        let input = self.derivative.domain.integer()[feature].input;
+        let (first, last) = node.region.slice.discrete.grid[feature];
+        let choices = [(first, at), (at + 1, last)].into_iter().map(|range| {
+            let mut discrete = node.region.slice.discrete.clone();
+            discrete.grid[feature] = range;
+            discrete
+        });
+        let outcomes = self.choices(node, choices, buffers, cancel);
+        merge(vec![Step::Split(Split::Integer { input, at })], outcomes)
+    }
+
+    fn neuron_split(&self, unit: usize) -> Step {
+        Step::Split(Split::Neuron(self.derivative.neurons[unit].index))
+    }
+
+    /// The steps, after those tightenings of a level that some of them need.
+    fn with_tightening(&self, level: &Level, steps: Vec<Step>) -> Vec<Step> {
+        let index = |unit: usize| self.derivative.neurons[unit].index;
+        let mut tighten = Tighten { exponent: EXPONENT, upper: Vec::new(), lower: Vec::new() };
+        for bound in level.iter().filter(|bound| bound.used.load(Ordering::Relaxed)) {
+            let from = bound.from.map(|(h, units)| (index(h), units)).into_iter().collect();
+            let side = if bound.upper { &mut tighten.upper } else { &mut tighten.lower };
+            side.push((index(bound.unit), from));
+        }
+        if tighten.upper.is_empty() && tighten.lower.is_empty() {
+            return steps;
+        }
+        std::iter::once(Step::Tighten(tighten)).chain(steps).collect()
+    }
+}
+
+impl Outcome {
+    fn map(self, change: impl FnOnce(Vec<Step>) -> Vec<Step>) -> Self {
+        match self {
+            Self::Proved(steps) => Self::Proved(change(steps)),
+            other => other,
+        }
+    }
+}
+
+/// The outcome of a node from those of its parts, in the order of the proof.
+fn merge(mut steps: Vec<Step>, parts: Vec<Outcome>) -> Outcome {
+    let mut open: Option<(f64, Limit)> = None;
+    let mut found = None;
+    for part in parts {
+        match part {
+            Outcome::Proved(part) => steps.extend(part),
+            Outcome::Found(occurring) => found = found.or(Some(occurring)),
+            Outcome::Open { bound, limit } => {
+                open = Some(match open {
+                    Some((other, first)) => (other.min(bound), first),
+                    None => (bound, limit),
+                });
+            }
+        }
+    }
+    match (found, open) {
+        (Some(occurring), _) => Outcome::Found(occurring),
+        (None, Some((bound, limit))) => Outcome::Open { bound, limit },
+        (None, None) => Outcome::Proved(steps),
+    }
+}
