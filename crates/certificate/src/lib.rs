@@ -36,7 +36,7 @@ mod specification;
 mod verdict;
 
 pub use atomic::write_atomically;
-pub use check::{CheckError, Checked, Fault, check};
+pub use check::{CheckError, Checked, Fault, Proved, check};
 pub use domain::{Domain, IntegerFeature, Interval};
 pub use error::{Error, Result};
 pub use model_file::{Model, ModelFeature, Target};

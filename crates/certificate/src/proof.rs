@@ -149,15 +149,14 @@ pub struct ExactMultipliers {
     pub multipliers: Vec<(usize, BigInt)>,
 }
 
-/// The line before the steps of a proof, and the last line of the file.
+/// A line that is neither the header nor a step, for writing.
 #[derive(Serialize)]
-struct Heading {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub query: Option<BlockQuery>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub at_least: Option<f64>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<End>,
+#[serde(untagged)]
+enum Line<'a> {
+    Query { query: BlockQuery, at_least: f64 },
+    Counterexample { counterexample: &'a Counterexample },
+    Undecided { undecided: Undecided },
+    End { end: End },
 }
 
 /// A query with the block it is about.
@@ -175,14 +174,6 @@ pub(crate) struct BlockQuery {
 #[serde(deny_unknown_fields)]
 pub(crate) struct End {
     pub steps: u64,
-}
-
-/// The line after the header when nothing was certified.
-#[derive(Serialize)]
-#[serde(rename_all = "snake_case")]
-enum Finding {
-    Counterexample(Counterexample),
-    Undecided(Undecided),
 }
 
 /// How far the proof of an undecided network came.
@@ -219,7 +210,7 @@ impl<W: Write> CertificateWriter<W> {
     pub fn proof(&mut self, proof: &Proof) -> io::Result<()> {
         let Query { row, input, direction } = proof.query;
         let query = BlockQuery { block: proof.block, row, input, direction };
-        self.line(&Heading { query: Some(query), at_least: Some(finite(proof.at_least)?), end: None })?;
+        self.line(&Line::Query { query, at_least: finite(proof.at_least)? })?;
         proof.steps.iter().try_for_each(|step| self.line(step))
     }
 
@@ -228,7 +219,7 @@ impl<W: Write> CertificateWriter<W> {
     /// # Errors
     /// If writing fails.
     pub fn counterexample(&mut self, pair: &Counterexample) -> io::Result<()> {
-        self.line(&Finding::Counterexample(pair.clone()))
+        self.line(&Line::Counterexample { counterexample: pair })
     }
 
     /// Writes how far an undecided network got.
@@ -236,7 +227,8 @@ impl<W: Write> CertificateWriter<W> {
     /// # Errors
     /// If writing fails or the bound is not finite.
     pub fn undecided(&mut self, lower_bound: f64, limit: &Limit) -> io::Result<()> {
-        self.line(&Finding::Undecided(Undecided { lower_bound: finite(lower_bound)?, limit: limit.clone() }))
+        let undecided = Undecided { lower_bound: finite(lower_bound)?, limit: limit.clone() };
+        self.line(&Line::Undecided { undecided })
     }
 
     /// Writes the last line and gives the sink back.
@@ -244,7 +236,7 @@ impl<W: Write> CertificateWriter<W> {
     /// # Errors
     /// If writing fails.
     pub fn finish(mut self) -> io::Result<W> {
-        self.line(&Heading { query: None, at_least: None, end: Some(End { steps: self.steps }) })?;
+        self.line(&Line::End { end: End { steps: self.steps } })?;
         self.out.flush()?;
         Ok(self.out)
     }

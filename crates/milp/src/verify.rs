@@ -290,12 +290,12 @@ impl<'a> QueryVerifier<'a> {
                     let bound = bound.min(at_least);
                     return Ok(QueryReport { nodes, ..self.undecided(bound, &best, limit) });
                 }
-                Outcome::Proved(steps) => {
+                Outcome::Proved(proof) => {
                     let report = match best {
                         Some(best) if best.value.is_negative() => self.below_zero(best, at_least)?,
                         best => QueryReport {
                             incumbent: best.as_ref().map(|best| approximate(&best.value)).or(self.sampled()),
-                            proof: Some(steps),
+                            proof: Some(proof.steps),
                             ..self.certified(at_least, self.method())
                         },
                     };

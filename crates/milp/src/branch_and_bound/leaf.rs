@@ -1,13 +1,16 @@
 //! Leaves of a proof: multipliers with few digits, and the certainty that they prove what they should.
 
+use std::collections::BTreeSet;
+
 use certificate::exact::rational;
 use certificate::{ExactMultipliers, Multipliers, Step};
 use num_bigint::BigInt;
 use num_rational::BigRational;
 use num_traits::Zero;
 
+use super::Proof;
 use super::region::{Region, State};
-use crate::derivative::DirectedDerivative;
+use crate::derivative::{DirectedDerivative, Neuron};
 
 /// Binary digits of the multipliers, relative to the steepest piece of an unstable neuron; as few as will do.
 const DIGITS: [i32; 6] = [5, 8, 12, 18, 26, 48];
@@ -23,7 +26,7 @@ pub(super) fn certify(
     region: &Region,
     multipliers: &[f64],
     at_least: f64,
-) -> Option<Step> {
+) -> Option<Proof> {
     let steepest = (0..region.states.len())
         .filter(|&i| region.states[i] == State::Unstable)
         .map(|i| multipliers[i].abs())
@@ -31,8 +34,9 @@ pub(super) fn certify(
     let largest = multipliers[..region.states.len()].iter().map(|s| s.abs()).fold(0.0, f64::max);
     let reference = if steepest > 0.0 { steepest } else { largest };
     if reference == 0.0 {
-        let leaf = Leaf { exponent: 0, units: vec![0; region.states.len()] };
-        return leaf.proves(derivative, region, at_least).then(|| leaf.into_step(derivative, region));
+        let leaf = Leaf { exponent: 0, units: vec![0; region.states.len()], states: region.states.clone() };
+        let slack = leaf.slack(derivative, region, at_least)?;
+        return Some(leaf.into_proof(derivative, region, at_least, slack));
     }
     let top = reference.log2().ceil() as i32;
     for digits in DIGITS {
@@ -45,27 +49,33 @@ pub(super) fn certify(
             // Towards zero stays within the slopes of an unstable neuron.
             (if region.states[i] == State::Unstable { exact.trunc() } else { exact.round() }) as i64
         };
-        let leaf = Leaf { exponent, units: (0..region.states.len()).map(units).collect() };
-        if leaf.proves(derivative, region, at_least) {
-            return Some(leaf.into_step(derivative, region));
+        let units = (0..region.states.len()).map(units).collect();
+        let leaf = Leaf { exponent, units, states: region.states.clone() };
+        if let Some(slack) = leaf.slack(derivative, region, at_least) {
+            return Some(leaf.into_proof(derivative, region, at_least, slack));
         }
     }
     None
 }
 
 /// The leaf that shows that a region has no open cell, from neurons with phases and multipliers of a conflict.
-pub(super) fn empty(derivative: &DirectedDerivative, conflict: impl Iterator<Item = (usize, bool, BigInt)>) -> Step {
+pub(super) fn empty(derivative: &DirectedDerivative, conflict: impl Iterator<Item = (usize, bool, BigInt)>) -> Proof {
     // sum_i lambda_i sigma_i t_i <= 0 everywhere, and the terms of an active neuron must not be positive.
+    let mut needs = BTreeSet::new();
     let term = |(i, active, lambda): (usize, bool, BigInt)| {
+        needs.insert(i);
         (derivative.neurons[i].index, if active { -lambda } else { lambda })
     };
-    Step::Empty(ExactMultipliers { multipliers: conflict.map(term).collect() })
+    let multipliers = conflict.map(term).collect();
+    Proof { steps: vec![Step::Empty(ExactMultipliers { multipliers })], needs }
 }
 
 /// `s_i = units_i * 2^exponent`.
 struct Leaf {
     exponent: i32,
     units: Vec<i64>,
+    /// What is used of the neurons' states in the region; less is better.
+    states: Vec<State>,
 }
 
 impl Leaf {
@@ -74,18 +84,19 @@ impl Leaf {
     }
 
     /// What neuron `i` adds whatever its phase: its `c` if it is known to be active, or unstable and negative.
-    fn constant(derivative: &DirectedDerivative, region: &Region, i: usize) -> f64 {
-        region.pieces(derivative.neurons[i].coefficient, i, region.states[i], 0.0).2
+    fn constant(&self, derivative: &DirectedDerivative, region: &Region, i: usize) -> f64 {
+        region.pieces(derivative.neurons[i].coefficient, i, self.states[i], 0.0).2
     }
 
-    fn proves(&self, derivative: &DirectedDerivative, region: &Region, at_least: f64) -> bool {
+    /// By how much the bound that is proved is above `at_least`, rounded down; `None` if it is below.
+    fn slack(&self, derivative: &DirectedDerivative, region: &Region, at_least: f64) -> Option<f64> {
         let layer = derivative.block.first();
         let sides = &region.slice.sides;
         let mut weight = vec![0.0; sides.len()];
         let mut size = vec![0.0; sides.len()];
         let (mut sum, mut sum_size) = (0.0, 0.0);
         for (i, neuron) in derivative.neurons.iter().enumerate() {
-            let constant = Self::constant(derivative, region, i);
+            let constant = self.constant(derivative, region, i);
             sum += constant;
             sum_size += constant.abs();
             if self.units[i] == 0 {
@@ -116,11 +127,30 @@ impl Leaf {
         }
         let margin = 4.0 * (derivative.neurons.len() + sides.len() + 8) as f64 * f64::EPSILON * sum_size;
         if sum - margin >= at_least {
-            true
+            Some(sum - margin - at_least)
         } else if sum + margin < at_least {
-            false
+            None
         } else {
-            self.proves_exactly(derivative, region, at_least)
+            self.proves_exactly(derivative, region, at_least).then_some(0.0)
+        }
+    }
+
+    /// Gives up decisions that the bound can do without, so that it may hold for more than this region.
+    fn economise(&mut self, derivative: &DirectedDerivative, region: &Region, at_least: f64, mut slack: f64) {
+        let kept = self.states.clone();
+        let cost = |i: &usize| derivative.neurons[*i].coefficient.abs();
+        let decided = |i: &usize| matches!(kept[*i], State::Decided(active) if active == (derivative.neurons[*i].coefficient > 0.0));
+        let mut candidates: Vec<usize> = (0..kept.len()).filter(|i| self.units[*i] == 0 && decided(i)).collect();
+        candidates.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
+        for i in candidates {
+            slack -= cost(&i) * (1.0 + 1e-9);
+            if slack < 0.0 {
+                break;
+            }
+            self.states[i] = State::Unstable;
+        }
+        if self.slack(derivative, region, at_least).is_none() {
+            self.states = kept;
         }
     }
 
@@ -130,7 +160,7 @@ impl Leaf {
         let mut sum = BigRational::zero();
         let mut weight = vec![BigRational::zero(); sides.len()];
         for (i, neuron) in derivative.neurons.iter().enumerate() {
-            sum += rational(Self::constant(derivative, region, i));
+            sum += rational(self.constant(derivative, region, i));
             if self.units[i] != 0 {
                 let s = rational(self.multiplier(i));
                 sum += &s * rational(f64::from(layer.bias()[neuron.index]));
@@ -152,11 +182,25 @@ impl Leaf {
         sum >= rational(at_least)
     }
 
-    fn into_step(self, derivative: &DirectedDerivative, region: &Region) -> Step {
+    fn into_proof(mut self, derivative: &DirectedDerivative, region: &Region, at_least: f64, slack: f64) -> Proof {
+        self.economise(derivative, region, at_least, slack);
+        let mut needs = BTreeSet::new();
         for (i, neuron) in derivative.neurons.iter().enumerate() {
             let c = neuron.coefficient;
-            match region.states[i] {
-                State::Decided(_) => {}
+            match self.states[i] {
+                State::Decided(active) => {
+                    // Without the decision the slopes would end at c / u or c / |l|, and the constant be another.
+                    let s = self.multiplier(i) * (1.0 + 4.0 * f64::EPSILON);
+                    let needed = match active {
+                        true => c > 0.0 || s * -region.lower[i].value < c,
+                        false => c < 0.0 || s * region.upper[i].value > c,
+                    };
+                    if needed {
+                        needs.insert(i);
+                    } else if s != 0.0 {
+                        self.mark_slope(region, neuron, i, s);
+                    }
+                }
                 // A phase is needed only where it is better than not knowing it.
                 State::Implied(active) => {
                     if active == (c > 0.0) {
@@ -165,16 +209,22 @@ impl Leaf {
                 }
                 State::Unstable => {
                     let s = self.multiplier(i) * (1.0 + 4.0 * f64::EPSILON);
-                    if s > 0.0 {
-                        region.mark(region.upper[i], neuron.bounds.upper, |u| s * u <= c);
-                    } else if s < 0.0 {
-                        region.mark(region.lower[i], neuron.bounds.lower, |l| s * -l >= c);
-                    }
+                    self.mark_slope(region, neuron, i, s);
                 }
             }
         }
         let entry = |(i, units): (usize, &i64)| (derivative.neurons[i].index, *units);
         let multipliers = self.units.iter().enumerate().filter(|(_, units)| **units != 0).map(entry).collect();
-        Step::Bound(Multipliers { exponent: self.exponent, multipliers })
+        Proof { steps: vec![Step::Bound(Multipliers { exponent: self.exponent, multipliers })], needs }
+    }
+
+    /// Marks the tightening that allows a slope of `s`.
+    fn mark_slope(&self, region: &Region, neuron: &Neuron, i: usize, s: f64) {
+        let c = neuron.coefficient;
+        if s > 0.0 {
+            region.mark(region.upper[i], neuron.bounds.upper, |u| s * u <= c);
+        } else if s < 0.0 {
+            region.mark(region.lower[i], neuron.bounds.lower, |l| s * -l >= c);
+        }
     }
 }

@@ -16,6 +16,7 @@ mod leaf;
 mod region;
 mod relaxation;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
@@ -54,10 +55,10 @@ pub(crate) struct Search<'a> {
     pub interrupt: Option<&'a AtomicBool>,
 }
 
-/// How a search ended.
+/// How a search, or its part below a node, ended.
 pub(crate) enum Outcome {
-    /// The derivative is at least what was asked, by these steps.
-    Proved(Vec<Step>),
+    /// The derivative is at least what was asked, by this proof.
+    Proved(Proof),
     /// It is less somewhere.
     Found(Occurring),
     /// A limit was reached; the derivative is at least `bound`.
@@ -103,11 +104,18 @@ struct Buffers {
     penalty: f64,
 }
 
+/// Steps in preorder, and what they rest on.
+pub(crate) struct Proof {
+    pub steps: Vec<Step>,
+    /// The neurons whose decisions the steps need. A proof that does not need the last decision proves its node too.
+    needs: BTreeSet<usize>,
+}
+
 /// A phase that is impossible or harmless, with the leaf that shows it.
 struct Settled {
     unit: usize,
     active: bool,
-    leaf: Step,
+    leaf: Proof,
 }
 
 /// What strong branching found out.
@@ -158,13 +166,13 @@ impl Run<'_> {
             let minimum = self.relax(&node.region, &mut node.vertex, buffers);
             node.bound = node.bound.max(minimum.bound - CLOSE * self.scale);
             if let Some(leaf) = self.leaf(&node.region, &minimum) {
-                break Outcome::Proved(vec![leaf]);
+                break Outcome::Proved(leaf);
             }
             if let Some(found) = self.look_around(&node) {
                 break Outcome::Found(found);
             }
             if let Some(leaf) = self.degenerate(&node) {
-                break Outcome::Proved(vec![leaf]);
+                break Outcome::Proved(leaf);
             }
             let candidates = self.candidates(&node, buffers);
             if let Some(group) = self.group_to_split(&node, candidates.is_empty()) {
@@ -179,7 +187,7 @@ impl Run<'_> {
                     for phase in phases {
                         // An earlier one may have settled it too.
                         if node.region.states[phase.unit] == State::Unstable {
-                            node.region.decide(phase.unit, !phase.active);
+                            node.region.decide(self.derivative, phase.unit, !phase.active);
                             let level = node.region.levels.last().expect("a decision makes a level").clone();
                             settled.push((phase, level));
                         }
@@ -187,15 +195,27 @@ impl Run<'_> {
                 }
             }
         };
-        let Outcome::Proved(mut steps) = outcome else { return outcome };
+        let Outcome::Proved(mut proof) = outcome else { return outcome };
         for (Settled { unit, active, leaf }, level) in settled.into_iter().rev() {
-            let other = self.with_tightening(&level, steps);
-            steps = vec![self.neuron_split(unit)];
-            let (first, second) = if active { (vec![leaf], other) } else { (other, vec![leaf]) };
-            steps.extend(first);
-            steps.extend(second);
+            let other = self.with_tightening(&level, unit, proof);
+            proof = match other.without(unit) {
+                Ok(other) => other,
+                Err(other) => {
+                    let (first, second) = if active { (leaf, other) } else { (other, leaf) };
+                    self.joined(unit, first, second)
+                }
+            };
         }
-        Outcome::Proved(steps)
+        Outcome::Proved(proof)
+    }
+
+    /// The proof of a node from those of the active and the inactive side of a neuron.
+    fn joined(&self, unit: usize, active: Proof, inactive: Proof) -> Proof {
+        let mut joined = Proof { steps: vec![self.neuron_split(unit)], needs: BTreeSet::new() };
+        joined.add(active);
+        joined.add(inactive);
+        joined.needs.remove(&unit);
+        joined
     }
 
     /// The minimum of the relaxation, with a penalty that is large enough to see an empty region.
@@ -230,7 +250,7 @@ impl Run<'_> {
         groups || region.states.iter().enumerate().any(wrong)
     }
 
-    fn leaf(&self, region: &Region, minimum: &Minimum) -> Option<Step> {
+    fn leaf(&self, region: &Region, minimum: &Minimum) -> Option<Proof> {
         let promising = minimum.bound >= self.search.at_least - CLOSE * self.scale;
         promising.then(|| leaf::certify(self.derivative, region, &minimum.multipliers, self.search.at_least)).flatten()
     }
@@ -270,7 +290,7 @@ impl Run<'_> {
     }
 
     /// A proof that the decisions leave no open cell, looked for where more of them meet at the vertex than is usual.
-    fn degenerate(&self, node: &Node) -> Option<Step> {
+    fn degenerate(&self, node: &Node) -> Option<Proof> {
         let Region { slice, states, .. } = &node.region;
         let decided = |i: &usize| matches!(states[*i], State::Decided(_));
         let meets = |i: &usize| node.vertex.t[*i].abs() < 1e-7;
@@ -367,35 +387,57 @@ impl Run<'_> {
     fn split(&self, node: Node, unit: usize, active_first: bool, buffers: &mut Buffers, cancel: &Cancel) -> Outcome {
         let child = |active: bool| {
             let mut child = node.clone();
-            child.region.decide(unit, active);
+            child.region.decide(self.derivative, unit, active);
             child.depth += 1;
             child
         };
         let search = |active: bool, buffers: &mut Buffers, cancel: &Cancel| {
             let child = child(active);
             let level = child.region.levels.last().expect("a decision makes a level").clone();
-            self.explore(child, buffers, cancel).map(|steps| self.with_tightening(&level, steps))
+            self.explore(child, buffers, cancel).map(|proof| self.with_tightening(&level, unit, proof))
         };
-        let (first, second) =
-            self.both(&node, buffers, cancel, |first, buffers, cancel| search(active_first == first, buffers, cancel));
-        let (active, inactive) = if active_first { (first, second) } else { (second, first) };
-        merge(vec![self.neuron_split(unit)], vec![active, inactive])
+        let (elder, younger) = self.both(&node, unit, buffers, cancel, |elder, buffers, cancel| {
+            search(active_first == elder, buffers, cancel)
+        });
+        match (elder, younger) {
+            (Outcome::Proved(elder), Outcome::Proved(younger)) => {
+                let proof = elder.without(unit).or_else(|elder| match younger.without(unit) {
+                    Ok(younger) => Ok(younger),
+                    Err(younger) if active_first => Err((elder, younger)),
+                    Err(younger) => Err((younger, elder)),
+                });
+                Outcome::Proved(proof.unwrap_or_else(|(active, inactive)| self.joined(unit, active, inactive)))
+            }
+            // One that does not need the decision does for both.
+            (Outcome::Proved(proof), other) | (other, Outcome::Proved(proof)) => match proof.without(unit) {
+                Ok(proof) => Outcome::Proved(proof),
+                Err(_) => other,
+            },
+            (elder, younger) => merge(Vec::new(), vec![elder, younger]),
+        }
     }
 
-    /// Runs two sides of a branching, on two threads if there are some; `search(true)` is the elder.
+    /// Runs two sides of a branching, on two threads if there are some; `search(true)` is the elder. What the elder finds
+    /// may make the younger superfluous.
     fn both(
         &self,
         node: &Node,
+        unit: usize,
         buffers: &mut Buffers,
         cancel: &Cancel,
         search: impl Fn(bool, &mut Buffers, &Cancel) -> Outcome + Sync,
     ) -> (Outcome, Outcome) {
         let dropped = || Outcome::Open { bound: node.bound, limit: Limit::Interrupted };
+        let settles = |elder: &Outcome| match elder {
+            Outcome::Proved(proof) => !proof.needs.contains(&unit),
+            Outcome::Found(_) => true,
+            Outcome::Open { .. } => false,
+        };
         if self.parallel && node.depth < PARALLEL_DEPTH {
             let younger = Cancel { flag: AtomicBool::new(false), parent: Some(cancel) };
             let elder = || {
                 let outcome = search(true, buffers, cancel);
-                if matches!(outcome, Outcome::Found(_)) {
+                if settles(&outcome) {
                     younger.flag.store(true, Ordering::Relaxed);
                 }
                 outcome
@@ -403,7 +445,7 @@ impl Run<'_> {
             rayon::join(elder, || search(false, &mut Buffers::default(), &younger))
         } else {
             let first = search(true, buffers, cancel);
-            let second = if matches!(first, Outcome::Found(_)) { dropped() } else { search(false, buffers, cancel) };
+            let second = if settles(&first) { dropped() } else { search(false, buffers, cancel) };
             (first, second)
         }
     }
@@ -451,7 +493,7 @@ impl Run<'_> {
             child.vertex = child.region.slice.planes.corner();
             child.depth += 1;
             let level = child.region.levels.last().expect("a decision makes a level").clone();
-            let outcome = self.explore(child, buffers, cancel).map(|steps| self.with_tightening(&level, steps));
+            let outcome = self.explore(child, buffers, cancel).map(|proof| self.with_region_tightening(&level, proof));
             outcomes.push(outcome);
         }
         outcomes
@@ -475,7 +517,7 @@ impl Run<'_> {
             return match (0..states.len()).find(unstable) {
                 Some(unit) => self.split(node, unit, true, buffers, cancel),
                 None => leaf::certify(derivative, &node.region, &vec![0.0; states.len()], self.search.at_least)
-                    .map_or_else(stuck, |leaf| Outcome::Proved(vec![leaf])),
+                    .map_or_else(stuck, Outcome::Proved),
             };
         }
         match interior(&derivative.halfspaces(&pattern), &slice.exact_sides(derivative)) {
@@ -513,7 +555,7 @@ impl Run<'_> {
                     let implied = conflict.iter().filter(|(i, _)| matches!(states[*i], State::Implied(_)));
                     implied.for_each(|(i, _)| node.region.mark_phase(derivative, *i));
                     let multiplier = |(i, lambda)| (i, pattern[i], lambda);
-                    Outcome::Proved(vec![leaf::empty(derivative, conflict.into_iter().map(multiplier))])
+                    Outcome::Proved(leaf::empty(derivative, conflict.into_iter().map(multiplier)))
                 }
             },
         }
@@ -535,38 +577,62 @@ impl Run<'_> {
         Step::Split(Split::Neuron(self.derivative.neurons[unit].index))
     }
 
-    /// The steps, after those tightenings of a level that some of them need.
-    fn with_tightening(&self, level: &Level, steps: Vec<Step>) -> Vec<Step> {
+    /// The proof, after those tightenings by the half-space of `unit` that some of its steps need.
+    fn with_tightening(&self, level: &Level, unit: usize, proof: Proof) -> Proof {
+        let before = proof.steps.len();
+        let mut proof = self.with_region_tightening(level, proof);
+        if proof.steps.len() > before {
+            proof.needs.insert(unit);
+        }
+        proof
+    }
+
+    /// The proof, after those tightenings of a level that some of its steps need.
+    fn with_region_tightening(&self, level: &Level, mut proof: Proof) -> Proof {
         let index = |unit: usize| self.derivative.neurons[unit].index;
         let mut tighten = Tighten { exponent: EXPONENT, upper: Vec::new(), lower: Vec::new() };
         for bound in level.iter().filter(|bound| bound.used.load(Ordering::Relaxed)) {
+            proof.needs.extend(bound.from.map(|(h, _)| h));
             let from = bound.from.map(|(h, units)| (index(h), units)).into_iter().collect();
             let side = if bound.upper { &mut tighten.upper } else { &mut tighten.lower };
             side.push((index(bound.unit), from));
         }
-        if tighten.upper.is_empty() && tighten.lower.is_empty() {
-            return steps;
+        if !(tighten.upper.is_empty() && tighten.lower.is_empty()) {
+            proof.steps.insert(0, Step::Tighten(tighten));
         }
-        std::iter::once(Step::Tighten(tighten)).chain(steps).collect()
+        proof
+    }
+}
+
+impl Proof {
+    /// Itself if it does not need the decision about `unit`.
+    fn without(self, unit: usize) -> Result<Self, Self> {
+        if self.needs.contains(&unit) { Err(self) } else { Ok(self) }
+    }
+
+    fn add(&mut self, part: Self) {
+        self.steps.extend(part.steps);
+        self.needs.extend(part.needs);
     }
 }
 
 impl Outcome {
-    fn map(self, change: impl FnOnce(Vec<Step>) -> Vec<Step>) -> Self {
+    fn map(self, change: impl FnOnce(Proof) -> Proof) -> Self {
         match self {
-            Self::Proved(steps) => Self::Proved(change(steps)),
+            Self::Proved(proof) => Self::Proved(change(proof)),
             other => other,
         }
     }
 }
 
 /// The outcome of a node from those of its parts, in the order of the proof.
-fn merge(mut steps: Vec<Step>, parts: Vec<Outcome>) -> Outcome {
+fn merge(steps: Vec<Step>, parts: Vec<Outcome>) -> Outcome {
+    let mut proof = Proof { steps, needs: BTreeSet::new() };
     let mut open: Option<(f64, Limit)> = None;
     let mut found = None;
     for part in parts {
         match part {
-            Outcome::Proved(part) => steps.extend(part),
+            Outcome::Proved(part) => proof.add(part),
             Outcome::Found(occurring) => found = found.or(Some(occurring)),
             Outcome::Open { bound, limit } => {
                 open = Some(match open {
@@ -579,6 +645,6 @@ fn merge(mut steps: Vec<Step>, parts: Vec<Outcome>) -> Outcome {
     match (found, open) {
         (Some(occurring), _) => Outcome::Found(occurring),
         (None, Some((bound, limit))) => Outcome::Open { bound, limit },
-        (None, None) => Outcome::Proved(steps),
+        (None, None) => Outcome::Proved(proof),
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use certificate::exact::{approximate, rational};
 use num_rational::BigRational;
 
-use super::relaxation::{Hyperplanes, Slopes};
+use super::relaxation::{Hyperplanes, Slopes, dot};
 use crate::big_m::grid_value;
 use crate::derivative::{DirectedDerivative, Phase};
 
@@ -164,14 +164,22 @@ impl Slice {
     /// `max` over the box of `a t_i + y b t_h`, and `b t_h` where it is attained.
     fn support(&self, (a, i): (f64, usize), y: f64, (b, h): (f64, usize)) -> (f64, f64) {
         let (row, other) = (self.row(i), self.row(h));
-        let (mut value, mut slope) = (a * self.bias[i] + y * b * self.bias[h], b * self.bias[h]);
         let end = self.groups.first().map_or(self.inputs.len(), |range| range.start);
-        for j in 0..end {
-            let w = a * row[j] + y * b * other[j];
-            let x = if w > 0.0 { self.upper[j] } else { self.lower[j] };
-            value += w * x;
-            slope += b * other[j] * x;
+        // Four strands that the compiler can put side by side.
+        let (mut values, mut slopes) = ([0.0; 4], [0.0; 4]);
+        for start in (0..end).step_by(4) {
+            let strands = start..end.min(start + 4);
+            let (row, other) = (&row[strands.clone()], &other[strands.clone()]);
+            let (lower, upper) = (&self.lower[strands.clone()], &self.upper[strands]);
+            for k in 0..row.len() {
+                let w = a * row[k] + y * b * other[k];
+                let x = if w > 0.0 { upper[k] } else { lower[k] };
+                values[k] += w * x;
+                slopes[k] += other[k] * x;
+            }
         }
+        let mut value = a * self.bias[i] + y * b * self.bias[h] + values.iter().sum::<f64>();
+        let mut slope = b * (self.bias[h] + slopes.iter().sum::<f64>());
         for range in &self.groups {
             // The last member, which has no coordinate, has weight 0.
             let (mut best, mut best_slope) = (0.0, 0.0);
@@ -188,8 +196,9 @@ impl Slice {
     }
 
     /// An upper bound of `a t_i` over the part of the box where `b t_h >= 0`, with its multiplier in units of
-    /// `2^EXPONENT`; `a` and `b` are signs. `None` if the half-space does not help.
-    fn sharpen(&self, (a, i): (f64, usize), (b, h): (f64, usize), far: (f64, f64)) -> Option<(f64, i64)> {
+    /// `2^EXPONENT`; `a` and `b` are signs, `far` is the line of slope `b t_h` at the point where that is largest. `None`
+    /// if the bound would be above `target`.
+    fn sharpen(&self, (a, i): (f64, usize), (b, h): (f64, usize), far: (f64, f64), target: f64) -> Option<(f64, i64)> {
         // min over y >= 0 of the convex, piecewise linear function max_x a t_i + y b t_h, by cutting planes from both
         // sides; the right one starts as the line that is active for y = infinity, attained at x with the largest b t_h.
         let (value, slope) = self.support((a, i), 0.0, (b, h));
@@ -205,6 +214,9 @@ impl Slice {
             }
             y = next;
             let expected = left.0 + y * left.1;
+            if expected > target {
+                return None;
+            }
             let (value, slope) = self.support((a, i), y, (b, h));
             if value <= expected + 1e-12 * self.magnitude[i] {
                 break;
@@ -223,6 +235,18 @@ impl Slice {
         let y = units * f64::exp2(f64::from(EXPONENT));
         let (value, _) = self.support((a, i), y, (b, h));
         Some((value + self.rounding(i, Some((h, y))), units as i64))
+    }
+
+    /// The coordinates at which `b t_h` is largest.
+    fn support_point(&self, (b, h): (f64, usize)) -> Vec<f64> {
+        let end = |(j, w): (usize, &f64)| if b * w > 0.0 { self.upper[j] } else { self.lower[j] };
+        let mut x: Vec<f64> = self.row(h).iter().enumerate().map(end).collect();
+        for range in &self.groups {
+            let weight = |j: &usize| b * self.row(h)[*j];
+            let best = range.clone().filter(|j| weight(j) > 0.0).max_by(|i, j| weight(i).total_cmp(&weight(j)));
+            range.clone().for_each(|j| x[j] = if Some(j) == best { 1.0 } else { 0.0 });
+        }
+        x
     }
 
     /// More than what a bound from [`support`](Self::support) can be wrong by.
@@ -280,10 +304,10 @@ impl Region {
     }
 
     /// The part where neuron `h` is active or not.
-    pub fn decide(&mut self, h: usize, active: bool) {
+    pub fn decide(&mut self, derivative: &DirectedDerivative, h: usize, active: bool) {
         self.states[h] = State::Decided(active);
         let mut level = Level::new();
-        self.tighten_by(h, active, &mut level);
+        self.tighten_by(derivative, h, active, &mut level);
         self.levels.push(Arc::new(level));
     }
 
@@ -299,7 +323,7 @@ impl Region {
         }
         for h in 0..self.states.len() {
             if let State::Decided(active) = self.states[h] {
-                self.tighten_by(h, active, &mut level);
+                self.tighten_by(derivative, h, active, &mut level);
             }
         }
         self.levels.push(Arc::new(level));
@@ -307,28 +331,27 @@ impl Region {
 
     /// Sharpens all bounds by the half-space of neuron `h`: one linear programme with one constraint for each, solved in
     /// closed form.
-    fn tighten_by(&mut self, h: usize, active: bool, level: &mut Level) {
+    fn tighten_by(&mut self, derivative: &DirectedDerivative, h: usize, active: bool, level: &mut Level) {
         let slice = self.slice.clone();
         let b = if active { 1.0 } else { -1.0 };
         let far = slice.support((b, h), 0.0, (b, h));
+        let at_far = slice.support_point((b, h));
         for i in 0..self.states.len() {
             if self.states[i] != State::Unstable || i == h {
                 continue;
             }
-            for (a, upper) in [(1.0, true), (-1.0, false)] {
-                // At the point where b t_h is largest, the line of slope b t_h has the value a t_i at y = 0.
-                let line = (a * self.at_far(&slice, i, (b, h)), far.1);
-                if let Some((value, units)) = slice.sharpen((a, i), (b, h), line) {
-                    self.improve(i, upper, a * value, Some((h, units)), level);
+            let t = slice.bias[i] + dot(slice.row(i), &at_far);
+            let rising = derivative.neurons[i].coefficient > 0.0;
+            let (lower, upper) = (self.lower[i].value, self.upper[i].value);
+            let worthwhile = WORTHWHILE * (upper - lower);
+            for (a, is_upper, current) in [(1.0, true, upper), (-1.0, false, -lower)] {
+                // The other end matters only if it decides the phase.
+                let target = if is_upper == rising { (current - worthwhile).max(0.0) } else { 0.0 };
+                if let Some((value, units)) = slice.sharpen((a, i), (b, h), (a * t, far.1), target) {
+                    self.improve(i, is_upper, a * value, Some((h, units)), level);
                 }
             }
         }
-    }
-
-    /// `t_i` where `b t_h` is largest.
-    fn at_far(&self, slice: &Slice, i: usize, (b, h): (f64, usize)) -> f64 {
-        // The slope of a huge multiple of b t_h plus t_i is attained there; read off t_i as the slope of the other.
-        slice.support((b, h), 0.0, (1.0, i)).1
     }
 
     fn improve(&mut self, unit: usize, upper: bool, value: f64, from: Option<(usize, i64)>, level: &mut Level) {
