@@ -1,6 +1,7 @@
 //! Evaluation of a network at rational points, without rounding.
 
 use num_bigint::BigInt;
+use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
@@ -19,18 +20,32 @@ pub fn approximate(value: &BigRational) -> f64 {
     num_traits::ToPrimitive::to_f64(value).unwrap_or(f64::NAN)
 }
 
-/// `w . x + b`, over one common denominator so that only one fraction has to be reduced.
-fn dot(row: &[f32], bias: f32, x: &[BigRational]) -> BigRational {
-    let mut sum = rational(f64::from(bias));
-    for (w, x) in row.iter().zip(x).filter(|(w, x)| **w != 0.0 && !x.is_zero()) {
-        sum += rational(f64::from(*w)) * x;
-    }
-    sum
+/// `W x + b` exactly.
+///
+/// Over one common denominator of `x`, so that only one fraction per output has to be reduced.
+pub fn affine(layer: &Affine, x: &[BigRational]) -> Vec<BigRational> {
+    let denominator = x.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
+    let x: Vec<BigInt> = x.iter().map(|x| x.numer() * (&denominator / x.denom())).collect();
+    let output = |i: usize| {
+        // Everything times 2^digits, which makes the parameters of the row whole numbers.
+        let row = || layer.row(i).iter().chain(&layer.bias()[i..=i]).map(|w| binary(*w));
+        let digits = row().map(|(_, exponent)| -exponent).max().unwrap_or(0).max(0);
+        let whole = |(mantissa, exponent): (i32, i32)| BigInt::from(mantissa) << (exponent + digits);
+        let terms = row().zip(x.iter().chain([&denominator])).filter(|((mantissa, _), _)| *mantissa != 0);
+        let sum: BigInt = terms.map(|(w, x)| whole(w) * x).sum();
+        BigRational::new(sum, &denominator << digits)
+    };
+    (0..layer.outputs()).map(output).collect()
 }
 
-/// `W x + b` exactly.
-pub fn affine(layer: &Affine, x: &[BigRational]) -> Vec<BigRational> {
-    (0..layer.outputs()).map(|i| dot(layer.row(i), layer.bias()[i], x)).collect()
+/// A finite number as `mantissa * 2^exponent`.
+fn binary(value: f32) -> (i32, i32) {
+    let bits = value.to_bits();
+    let (field, fraction) = ((bits >> 23 & 0xff) as i32, (bits & 0x7f_ffff) as i32);
+    let (mantissa, exponent) = if field == 0 { (fraction, -149) } else { (fraction | 1 << 23, field - 150) };
+    let zeros = if mantissa == 0 { 0 } else { mantissa.trailing_zeros() as i32 };
+    let exponent = if mantissa == 0 { 0 } else { exponent + zeros };
+    (if value < 0.0 { -(mantissa >> zeros) } else { mantissa >> zeros }, exponent)
 }
 
 fn activate(activation: Activation, t: BigRational) -> Result<BigRational> {
@@ -108,6 +123,30 @@ pub mod text {
         /// Reads the numbers.
         pub fn deserialize<'de, D: Deserializer<'de>>(from: D) -> std::result::Result<Vec<BigRational>, D::Error> {
             Vec::<String>::deserialize(from)?.iter().map(|text| parse(text)).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Any bits of weights, points with mixed denominators: the same as term by term.
+        #[test]
+        fn affine_is_the_sum_of_its_terms(
+            bits in prop::collection::vec(any::<u32>(), 8),
+            points in prop::collection::vec((-50i64..50, 1i64..30), 3),
+        ) {
+            let weights: Vec<f32> = bits.iter().map(|b| f32::from_bits(*b)).map(|w| if w.is_finite() { w } else { 0.0 }).collect();
+            let layer = Affine::new(3, weights[..6].to_vec(), weights[6..].to_vec()).unwrap();
+            let x: Vec<_> = points.iter().map(|(n, d)| BigRational::new((*n).into(), (*d).into())).collect();
+            for (i, value) in affine(&layer, &x).iter().enumerate() {
+                let terms = layer.row(i).iter().zip(&x).map(|(w, x)| rational(f64::from(*w)) * x);
+                let expected = terms.fold(rational(f64::from(layer.bias()[i])), |sum, term| sum + term);
+                prop_assert_eq!(value, &expected);
+            }
         }
     }
 }

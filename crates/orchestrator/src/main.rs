@@ -148,6 +148,17 @@ fn dispatch(cli: Cli) -> u8 {
     };
     result.unwrap_or_else(|error| {
         eprintln!("error: {error}");
+        let mut said = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(source) = cause {
+            let text = source.to_string();
+            // Some messages hold that of their cause already.
+            if !said.contains(text.trim_end()) {
+                eprintln!("  because: {}", text.trim_end());
+            }
+            said = text;
+            cause = source.source();
+        }
         exit_code::USAGE
     })
 }
