@@ -36,6 +36,7 @@ mod counterexample;
 mod derivative;
 mod error;
 mod export;
+mod individual;
 pub mod interior;
 mod network;
 pub mod programme;
@@ -46,6 +47,7 @@ mod verify;
 
 pub use derivative::{ActivationPattern, DirectedDerivative, Neuron, Phase};
 pub use error::{Error, Result};
+pub use individual::{Individual, Partner, individual};
 pub use network::{Control, NetworkReport, Progress, Suspect, suspects, verify_network};
 pub use programme::{Column, Kind, Programme, Row};
 pub use tighten::{Tightening, block_domains};

@@ -1,8 +1,7 @@
 //! Random small blocks: the programme against the enumeration of all activation patterns.
 
-use certificate::exact::{approximate, rational};
+use certificate::exact::approximate;
 use certificate::{Activation, Affine, Block, Direction, Domain, IntegerFeature, Interval, Query, Verdict, exact};
-use milp::interior::{Interior, interior};
 use milp::solver::{Cbc, Microlp};
 use milp::{DirectedDerivative, Engine, Method, Mode, Options, QueryReport, verify_query};
 use num_rational::BigRational;
@@ -10,80 +9,17 @@ use num_traits::{Signed, Zero};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+mod enumeration;
 mod proofs;
+
+use enumeration::{block, minimum, random_block};
 
 const UP: Direction = Direction::Increasing;
 const ENGINES: [Engine; 3] = [Engine::BranchAndBound, Engine::Milp(&Cbc), Engine::Milp(&Microlp)];
 
-fn block(inputs: usize, weight: Vec<f32>, bias: Vec<f32>, second: Vec<f32>) -> Block {
-    let hidden = bias.len();
-    let first = Affine::new(inputs, weight, bias).unwrap();
-    Block::new(first, Activation::Relu, Affine::new(hidden, second, vec![0.25]).unwrap()).unwrap()
-}
-
-/// A block with everything that makes a position special: zero biases, dead and duplicate neurons, zero rows, small
-/// integers as weights.
-fn random_block(rng: &mut ChaCha8Rng) -> Block {
-    let (inputs, hidden) = (rng.random_range(1..=4), rng.random_range(1..=12));
-    let integers = rng.random_bool(0.3);
-    let unbiased = rng.random_bool(0.25);
-    let mut rows: Vec<Vec<f32>> = Vec::new();
-    let number = |rng: &mut ChaCha8Rng| {
-        if integers { rng.random_range(-2..=2_i32) as f32 } else { rng.random_range(-1.0..1.0_f32) }
-    };
-    for i in 0..hidden {
-        let mut row: Vec<f32> = (0..=inputs).map(|_| number(rng)).collect();
-        if unbiased {
-            row[inputs] = 0.0;
-        }
-        match rng.random_range(0..12) {
-            0 => row.fill(0.0),
-            1 => row[inputs] = -50.0,
-            2 if i > 0 => row = rows[i - 1].clone(),
-            3 if i > 0 => row = rows[i - 1].iter().map(|w| -w).collect(),
-            _ => {}
-        }
-        rows.push(row);
-    }
-    let weight = rows.iter().flat_map(|row| row[..inputs].to_vec()).collect();
-    let bias = rows.iter().map(|row| row[inputs]).collect();
-    // Mostly along the input, so that minima of both signs are common.
-    let second = rows.iter().map(|row| number(rng) + 0.7 * row[0].signum()).collect();
-    block(inputs, weight, bias, second)
-}
-
-/// The least value over all patterns with an open cell, by depth-first search over the cells.
-fn enumerated(derivative: &DirectedDerivative, fixed: &[Option<BigRational>]) -> Option<BigRational> {
-    let sides = derivative.domain.input_box().iter().zip(fixed).map(|(side, value)| match value {
-        Some(value) => (value.clone(), value.clone()),
-        None => (rational(side.lower), rational(side.upper)),
-    });
-    let sides: Vec<_> = sides.collect();
-    fn search(
-        derivative: &DirectedDerivative,
-        sides: &[(BigRational, BigRational)],
-        pattern: &mut Vec<bool>,
-    ) -> Option<BigRational> {
-        let halfspaces = derivative.halfspaces(pattern);
-        if let Interior::Empty { .. } = interior(&halfspaces, sides) {
-            return None;
-        }
-        if pattern.len() == derivative.neurons.len() {
-            return Some(derivative.value(pattern));
-        }
-        let mut least = None;
-        for active in [false, true] {
-            pattern.push(active);
-            let value = search(derivative, sides, pattern);
-            pattern.pop();
-            least = match (least, value) {
-                (Some(a), Some(b)) => Some(std::cmp::min::<BigRational>(a, b)),
-                (a, b) => a.or(b),
-            };
-        }
-        least
-    }
-    search(derivative, &sides, &mut Vec::new())
+fn any_block(rng: &mut ChaCha8Rng) -> Block {
+    let size = (rng.random_range(1..=4), rng.random_range(1..=12));
+    random_block(rng, size)
 }
 
 /// Decides a query; if the answer comes with a proof, that is checked.
@@ -108,12 +44,12 @@ fn the_programme_finds_the_enumerated_minimum() {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let (mut negative, mut zero, mut positive) = (0, 0, 0);
     for case in 0..300 {
-        let block = random_block(&mut rng);
+        let block = any_block(&mut rng);
         let lower = if rng.random_bool(0.5) { 0.0 } else { -1.0 };
         let domain = Domain::from_box(vec![Interval::new(lower, 1.0); block.inputs()]).unwrap();
         let query = Query { row: 0, input: 0, direction: UP };
         let derivative = DirectedDerivative::new(&block, &domain, query).unwrap();
-        let expected = enumerated(&derivative, &vec![None; block.inputs()]).unwrap();
+        let expected = minimum(&derivative);
         for engine in ENGINES {
             let name = engine.name();
             let minimum = decide(&block, &domain, engine, Mode::Minimum, 20);
@@ -148,7 +84,7 @@ fn no_sample_contradicts_a_certificate() {
     let mut rng = ChaCha8Rng::seed_from_u64(8);
     let mut certified = 0;
     for _ in 0..60 {
-        let block = random_block(&mut rng);
+        let block = any_block(&mut rng);
         let domain = Domain::unit_cube(block.inputs());
         if !decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 100).verdict.is_certified() {
             continue;
@@ -164,37 +100,13 @@ fn no_sample_contradicts_a_certificate() {
     assert!(certified > 10, "{certified}");
 }
 
-/// All values of the discrete inputs.
-fn assignments(domain: &Domain) -> Vec<Vec<Option<BigRational>>> {
-    let mut all = vec![vec![None; domain.inputs()]];
-    for group in domain.one_hot() {
-        let choose = |base: &Vec<Option<BigRational>>, one: usize| {
-            let mut assignment = base.clone();
-            group.iter().for_each(|&j| assignment[j] = Some(rational(if j == one { 1.0 } else { 0.0 })));
-            assignment
-        };
-        all = all.iter().flat_map(|base| group.iter().map(|&one| choose(base, one)).collect::<Vec<_>>()).collect();
-    }
-    for feature in domain.integer() {
-        let choose = |base: &Vec<Option<BigRational>>, k: u32| {
-            let mut assignment = base.clone();
-            let side = domain.input_box()[feature.input];
-            let share = BigRational::new(k.into(), feature.steps.into());
-            assignment[feature.input] = Some(rational(side.lower) + share * rational(side.upper - side.lower));
-            assignment
-        };
-        all = all.iter().flat_map(|base| (0..=feature.steps).map(|k| choose(base, k)).collect::<Vec<_>>()).collect();
-    }
-    all
-}
-
 #[test]
 fn discrete_inputs_give_the_minimum_over_their_values() {
     let mut rng = ChaCha8Rng::seed_from_u64(9);
     let mut gained = 0;
     let mut cases = 0;
     while cases < 60 {
-        let block = random_block(&mut rng);
+        let block = any_block(&mut rng);
         if block.inputs() != 4 {
             continue;
         }
@@ -207,7 +119,7 @@ fn discrete_inputs_give_the_minimum_over_their_values() {
         for domain in [&one_hot, &both] {
             let query = Query { row: 0, input: 0, direction: UP };
             let derivative = DirectedDerivative::new(&block, domain, query).unwrap();
-            let expected = assignments(domain).iter().map(|a| enumerated(&derivative, a).unwrap()).min().unwrap();
+            let expected = minimum(&derivative);
             for engine in ENGINES {
                 for report in [
                     decide(&block, domain, engine, Mode::Sign, 0),
@@ -257,12 +169,12 @@ fn a_tiny_shift_of_the_minimum_decides() {
         let bias: Vec<f32> = (0..hidden).map(|_| rng.random_range(-0.5..0.5_f32)).collect();
         let second: Vec<f32> = (0..hidden).map(|_| rng.random_range(-1.0..1.0_f32)).collect();
         let domain = Domain::unit_cube(3);
-        let minimum = |block: &Block| {
+        let least = |block: &Block| {
             let derivative =
                 DirectedDerivative::new(block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
-            enumerated(&derivative, &[None, None, None]).unwrap()
+            minimum(&derivative)
         };
-        let plain = minimum(&block(3, weight.clone(), bias.clone(), second.clone()));
+        let plain = least(&block(3, weight.clone(), bias.clone(), second.clone()));
         // Neurons that are always on move the minimum: the second takes what the first lost to rounding.
         for shift in [-1e-3, -1e-4, -1e-5, -1e-6, -1e-7, -1e-8, 1e-8, 1e-6] {
             let coarse = (shift - approximate(&plain)) as f32;
@@ -274,7 +186,7 @@ fn a_tiny_shift_of_the_minimum_decides() {
                 second.push(add);
             }
             let shifted = block(3, weight, bias, second);
-            let least = minimum(&shifted);
+            let least = least(&shifted);
             assert!((approximate(&least) - shift).abs() < 0.1 * shift.abs(), "{shift}: {}", approximate(&least));
             for engine in ENGINES {
                 for mode in [Mode::Sign, Mode::Minimum] {
@@ -333,7 +245,7 @@ fn a_monotone_block_without_biases_is_certified() {
         let block = block(inputs, weight, vec![0.0; hidden + 2], second);
         let domain = Domain::from_box(vec![Interval::new(lower, 1.0); inputs]).unwrap();
         let derivative = DirectedDerivative::new(&block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
-        let expected = enumerated(&derivative, &[None, None, None]).unwrap();
+        let expected = minimum(&derivative);
         let closed = derivative.sign_bound();
         let report = decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 0);
         assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case}: {report:?}");
@@ -346,7 +258,7 @@ fn a_monotone_block_without_biases_is_certified() {
 fn reports_travel_as_json() {
     let mut rng = ChaCha8Rng::seed_from_u64(13);
     for _ in 0..10 {
-        let block = random_block(&mut rng);
+        let block = any_block(&mut rng);
         let report = decide(&block, &Domain::unit_cube(block.inputs()), Engine::BranchAndBound, Mode::Sign, 20);
         let report = QueryReport { proof: None, ..report };
         let text = serde_json::to_string(&report).unwrap();

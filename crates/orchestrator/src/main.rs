@@ -1,5 +1,6 @@
 //! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
 
+mod attack;
 mod certification;
 mod config;
 mod error;
@@ -52,6 +53,11 @@ enum Command {
     /// Exit status: 0 a valid proof that the model is monotone; 1 a valid counterexample; 2 not valid; 3 valid, but
     /// it says that nothing was shown.
     Check(CheckArgs),
+    /// Say how bad the violations of a run's network are: the least derivatives, or with --data or --row the rows that
+    /// have a violating partner.
+    ///
+    /// Exit status: 0 none; 1 a violation; 3 undecided.
+    Attack(attack::AttackArgs),
     /// Print the mixed-integer programme of one query, for any other solver.
     Export(ExportArgs),
 }
@@ -143,6 +149,7 @@ fn dispatch(cli: Cli) -> u8 {
             exit_code::CERTIFIED
         }),
         (Some(Command::Check(args)), _) => check(&args),
+        (Some(Command::Attack(args)), _) => attack::attack(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
     };

@@ -222,6 +222,15 @@ mod tests {
         values.into_iter().min().unwrap()
     }
 
+    #[test]
+    fn outputs_are_those_of_interval_arithmetic() {
+        // 2 x - 1 on [0, 1] is -1 to 1, behind the ReLU 0 to 1.
+        let first = FirstLayer::new(&Affine::new(1, vec![2.0], vec![-1.0]).unwrap(), Domain::unit_cube(1));
+        let outputs = first.outputs(&Affine::new(1, vec![-3.0, 1.0], vec![1.0, 0.5]).unwrap());
+        let ends: Vec<_> = outputs.iter().map(|range| (range.lower.approximate(), range.upper.approximate())).collect();
+        assert_eq!(ends, [(-2.0, 1.0), (0.5, 1.5)]);
+    }
+
     proptest! {
         /// Both kinds of numbers, any grid and any member against evaluation at corners.
         #[test]

@@ -20,18 +20,24 @@ pub fn model(block: &Block, domain: &Domain, query: Query) -> Model {
     }
 }
 
-/// The certificate of a certified query.
-pub fn certificate(model: &Model, report: &QueryReport) -> Vec<u8> {
+/// A certificate with these proofs.
+pub fn write(model: &Model, proofs: &[Proof]) -> Vec<u8> {
     let domains = std::slice::from_ref(&model.domain);
     let header = Header::new(model, &model.monotone_features(), domains, Conclusion::Certified);
     let mut writer = CertificateWriter::new(Vec::new(), &header).unwrap();
-    let side = model.domain.input_box()[report.query.input];
-    if side.lower < side.upper {
-        let steps = report.proof.clone().expect("a certified query of this engine has a proof");
-        let query = Query { row: 0, ..report.query };
-        writer.proof(&Proof { block: 0, query, at_least: report.lower_bound, steps }).unwrap();
-    }
+    proofs.iter().for_each(|proof| writer.proof(proof).unwrap());
     writer.finish().unwrap()
+}
+
+/// The certificate of a certified query.
+pub fn certificate(model: &Model, report: &QueryReport) -> Vec<u8> {
+    let side = model.domain.input_box()[report.query.input];
+    if side.lower == side.upper {
+        return write(model, &[]);
+    }
+    let steps = report.proof.clone().expect("a certified query of this engine has a proof");
+    let query = Query { row: 0, ..report.query };
+    write(model, &[Proof { block: 0, query, at_least: report.lower_bound, steps }])
 }
 
 /// Checks the proof of a query that branch and bound certified.
