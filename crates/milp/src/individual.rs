@@ -69,10 +69,10 @@ pub fn individual(
     let row = on_grid(domain, x);
     let at_row = exact::network(network, &row)?;
     let mut undecided = None;
-    for output in 0..network.outputs() {
+    for (output, here) in at_row.iter().enumerate() {
         let (programme, inputs) = encode(network, domain, features, &row, output)?;
         let (least, largest) = programme_range(&programme);
-        let value = -at_row[output].to_f64().unwrap_or(f64::INFINITY);
+        let value = -here.to_f64().unwrap_or(f64::INFINITY);
         let cutoff = value - LEAST_RISE * (largest - least).max(1e-3 * value.abs());
         if least >= cutoff {
             continue;
@@ -84,7 +84,7 @@ pub fn individual(
             (_, None) => undecided = Some(Limit::Time),
             (_, Some(incumbent)) => {
                 let point: Vec<_> = inputs.iter().map(|input| input.value(&incumbent.values)).collect();
-                let rise = &exact::network(network, &point)?[output] - &at_row[output];
+                let rise = &exact::network(network, &point)?[output] - here;
                 if rise.is_positive() {
                     return Ok(Individual::Violated(Partner { output, row, point, rise }));
                 }

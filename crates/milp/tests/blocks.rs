@@ -79,6 +79,49 @@ fn the_programme_finds_the_enumerated_minimum() {
     assert!(negative > 50 && zero > 30 && positive > 30, "{negative} {zero} {positive}");
 }
 
+/// Boxes with sides of length zero, one-hot groups and integer features, in both modes, every proof checked.
+#[test]
+fn branch_and_bound_is_exact_on_thousands_of_blocks() {
+    let mut rng = ChaCha8Rng::seed_from_u64(21);
+    let (mut negative, mut positive) = (0, 0);
+    for case in 0..2000 {
+        let block = {
+            let size = (rng.random_range(2..=4), rng.random_range(1..=9));
+            random_block(&mut rng, size)
+        };
+        let inputs = block.inputs();
+        let mut sides: Vec<_> = (0..inputs).map(|_| Interval::new(-f64::from(rng.random_range(0..=1)), 1.0)).collect();
+        let (mut one_hot, mut integer) = (vec![], vec![]);
+        match rng.random_range(0..5) {
+            0 => sides[1] = Interval::new(0.5, 0.5),
+            1 if inputs > 2 => {
+                (sides[1], sides[2]) = (Interval::new(0.0, 1.0), Interval::new(0.0, 1.0));
+                one_hot.push(vec![1, 2]);
+            }
+            2 => integer.push(IntegerFeature { input: inputs - 1, steps: rng.random_range(1..=5) }),
+            _ => {}
+        }
+        let domain = Domain::new(sides, one_hot, integer).unwrap();
+        let derivative = DirectedDerivative::new(&block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
+        let expected = minimum(&derivative);
+        let sign = decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 0);
+        let least = decide(&block, &domain, Engine::BranchAndBound, Mode::Minimum, 10);
+        for report in [&sign, &least] {
+            assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case}: {expected} {report:?}");
+            if expected.is_negative() {
+                check_refutation(&block, &domain, report);
+            }
+        }
+        if !derivative.neurons.is_empty() {
+            let found = approximate(&expected);
+            assert!((least.incumbent.unwrap() - found).abs() < 1e-12, "{case}: {expected} {least:?}");
+            assert!(least.lower_bound <= found && least.lower_bound > found - 1e-7, "{case}: {expected} {least:?}");
+        }
+        *if expected.is_negative() { &mut negative } else { &mut positive } += 1;
+    }
+    assert!(negative > 500 && positive > 500, "{negative} {positive}");
+}
+
 #[test]
 fn no_sample_contradicts_a_certificate() {
     let mut rng = ChaCha8Rng::seed_from_u64(8);

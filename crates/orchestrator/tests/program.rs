@@ -55,6 +55,31 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
         assert!(report.contains(words), "{words} is missing in\n{report}");
     }
 
+    // The certificate holds for this model, and not after a change of either.
+    let certificate = folder.join("certificate.jsonl");
+    let check = |certificate: &Path| {
+        run(&["check", certificate.to_str().unwrap(), folder.join("model.safetensors").to_str().unwrap()])
+    };
+    let valid = check(&certificate);
+    assert_eq!(valid.status.code(), Some(0), "{}", text(&valid.stderr));
+    assert!(text(&valid.stdout).contains("area_m2 from 20 to 120"), "{}", text(&valid.stdout));
+    let lines = fs::read_to_string(&certificate).unwrap();
+    let forged = folder.join("forged.jsonl");
+    fs::write(&forged, lines.replacen("\"increasing\"", "\"decreasing\"", 1)).unwrap();
+    let refused = check(&forged);
+    assert_eq!(refused.status.code(), Some(2), "{}", text(&refused.stdout));
+    assert!(text(&refused.stderr).contains("line "), "{}", text(&refused.stderr));
+
+    // Nothing is found against it.
+    let attack = |more: &[&str]| run(&[&["attack", folder.to_str().unwrap()], more].concat());
+    assert_eq!(attack(&[]).status.code(), Some(0));
+    let rows = attack(&["--data", "test", "--json"]);
+    assert_eq!(rows.status.code(), Some(0), "{}", text(&rows.stderr));
+    let rows: serde_json::Value = serde_json::from_slice(&rows.stdout).unwrap();
+    assert_eq!(rows["rows"]["violated"], 0);
+    assert_eq!(rows["rows"]["asked"], 40);
+    assert_eq!(attack(&["--row", "41"]).status.code(), Some(2));
+
     // Any query can be handed to another solver.
     let file = folder.join("model.safetensors");
     let export = |more: &[&str]| run(&[&["export", file.to_str().unwrap()], more].concat());

@@ -209,7 +209,7 @@ impl Slice {
         let mut y = 0.0;
         for _ in 0..STEPS {
             let next = (left.0 - right.0) / (right.1 - left.1);
-            if !(next > y || next < y) || !next.is_finite() || next <= 0.0 {
+            if !next.is_finite() || next <= 0.0 || next == y {
                 break;
             }
             y = next;
@@ -229,7 +229,7 @@ impl Slice {
             }
         }
         let units = (y * f64::exp2(f64::from(-EXPONENT))).round();
-        if !(units >= 1.0 && units < 1e15) {
+        if !(1.0..1e15).contains(&units) {
             return None;
         }
         let y = units * f64::exp2(f64::from(EXPONENT));

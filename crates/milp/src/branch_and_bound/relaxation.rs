@@ -278,16 +278,15 @@ impl Hyperplanes {
 
         // Where the edge meets hyperplanes (indices below n) and sides of the box (above).
         breaks.clear();
-        for i in 0..n {
-            let (t, rate) = (vertex.t[i], rates[i]);
+        for (i, &rate) in rates.iter().enumerate() {
+            let t = vertex.t[i];
             let towards = if vertex.right[i] { rate < -1e-11 } else { rate > 1e-11 };
             if towards && !vertex.unit_in_basis[i] && leaving != Member::Unit(i) {
                 let distance = if vertex.right[i] { t.max(0.0) } else { (-t).max(0.0) };
                 breaks.push((distance / rate.abs(), i));
             }
         }
-        for j in 0..p {
-            let d = direction[j];
+        for (j, &d) in direction.iter().enumerate() {
             if !vertex.input_in_basis[j] && d.abs() > 1e-11 {
                 let room = if d > 0.0 { self.upper[j] - vertex.x[j] } else { vertex.x[j] - self.lower[j] };
                 breaks.push((room.max(0.0) / d.abs(), n + j));
@@ -337,12 +336,11 @@ impl Hyperplanes {
         }
         direction.clear();
         direction.extend(vertex.directions[k * p..(k + 1) * p].iter().map(|d| d / pivots[k]));
-        for m in 0..p {
-            let row = &mut vertex.directions[m * p..(m + 1) * p];
+        for (m, (row, pivot)) in vertex.directions.chunks_exact_mut(p).zip(pivots.iter()).enumerate() {
             if m == k {
                 row.copy_from_slice(direction);
-            } else if pivots[m] != 0.0 {
-                add(row, -pivots[m], direction);
+            } else if *pivot != 0.0 {
+                add(row, -pivot, direction);
             }
         }
         true
