@@ -28,6 +28,9 @@ pub fn certify(model: &Model, options: &Options, control: Control, path: &Path) 
     if let Err(reason) = recheck(path, model)
         && !matches!(report.verdict, Verdict::Undecided { .. })
     {
+        // Kept for whoever wants to know why, under a name that nobody takes for a certificate.
+        let aside = path.with_extension("rejected");
+        std::fs::rename(path, &aside).map_err(|source| Error::Io { path: aside, source })?;
         let limit = Limit::Numerical(format!("the certificate was not accepted: {reason}"));
         report.verdict = Verdict::Undecided { lower_bound: f64::MIN, limit };
     }

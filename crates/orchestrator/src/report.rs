@@ -213,12 +213,16 @@ fn history(text: &mut String, rounds: &[Round]) {
     line!(text, "|---|---|---|---|---|---|---|");
     for round in rounds {
         let verdict = round.delivered().map_or("-", |check| check.report.verdict.word());
-        let Round { lambda, learning_rate, checks, training_s, verification_s, .. } = round;
+        let Round { lambda, learning_rate, checks, training_s, verification_s, during_training, .. } = round;
+        let counts = during_training;
+        let verified = match counts.refuted_by_samples + counts.verified {
+            0 => checks.len().to_string(),
+            looked_at => format!("{looked_at}, {} certified", counts.certified),
+        };
         line!(
             text,
-            "| {} | {lambda} | {learning_rate} | {} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
-            round.round + 1,
-            checks.len()
+            "| {} | {lambda} | {learning_rate} | {verified} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
+            round.round + 1
         );
     }
     line!(text, "");
