@@ -78,7 +78,7 @@ fn bench(path: &Path, seconds: f64) {
             let pair = (&report.verdict, &answer.verdict);
             assert!(
                 !(pair.0.is_certified() && pair.1.is_refuted() || pair.0.is_refuted() && pair.1.is_certified()),
-                "contradiction"
+                "contradiction: {pair:?}"
             );
             if other == "cbc" {
                 ratios.push((other_time, ratio));

@@ -191,3 +191,26 @@ fn the_lp_export_is_readable() {
                     0.0 <= x3 <= 1.0\n 0.0 <= z17 <= 1.0\nGeneral\n z17\nEnd\n";
     assert_eq!(programme.to_lp(), expected);
 }
+
+/// Found by the bench: with its time over in the middle of a linear programme, CBC called a feasible programme
+/// infeasible, which would have been a certificate.
+#[test]
+fn a_solver_whose_time_is_over_does_not_say_infeasible() {
+    let mut rng = ChaCha8Rng::seed_from_u64(9);
+    let mut programme = Programme::new("feasible_at_zero");
+    let columns: Vec<_> =
+        (0..60).map(|j| programme.integer(format!("z{j}"), (0.0, 1.0), rng.random_range(-1.0..1.0))).collect();
+    for i in 0..60 {
+        let terms: Vec<_> = columns.iter().map(|&j| (j, rng.random_range(-1.0..1.0))).collect();
+        programme.row(format!("r{i}"), terms, (-2.0, 2.0));
+    }
+    for solver in [&Cbc as &dyn Solver, &Microlp] {
+        for milliseconds in [0, 1, 5, 10, 15, 20, 30, 50] {
+            for cutoff in [None, Some(1e-3)] {
+                let limits = Limits { time_limit: Duration::from_millis(milliseconds), cutoff };
+                let outcome = solver.solve(&programme, &limits);
+                assert_ne!(outcome.status, Status::Infeasible, "{} after {milliseconds} ms", solver.name());
+            }
+        }
+    }
+}

@@ -272,7 +272,7 @@ impl Run<'_> {
         if farther.value < best.value {
             best = farther;
         }
-        if best.value >= self.search.at_least && (node.depth == 0 || node.depth.is_power_of_two()) {
+        if best.value >= self.search.at_least && (node.depth < 8 || node.depth.is_multiple_of(4)) {
             best = descend(derivative, best);
         }
         if best.value >= self.search.at_least {

@@ -2,6 +2,7 @@
 extern crate cbc_src as _;
 
 use std::ffi::{CStr, CString};
+use std::time::Instant;
 
 use coin_cbc::raw::{Model, SecondaryStatus, Sense, Status as Finish};
 
@@ -113,7 +114,8 @@ fn linear(programme: &Programme, limits: &Limits) -> Outcome {
 
 fn integer(programme: &Programme, limits: &Limits) -> Outcome {
     let mut model = load(programme, &costs(programme));
-    set(&mut model, c"seconds", limits.time_limit.as_secs_f64().max(0.01));
+    let seconds = limits.time_limit.as_secs_f64().max(0.01);
+    set(&mut model, c"seconds", seconds);
     set(&mut model, c"timeMode", "elapsed");
     // The defaults let CBC stop 1e-5 short of the optimum, and call that optimal.
     set(&mut model, c"increment", 1e-9);
@@ -124,8 +126,17 @@ fn integer(programme: &Programme, limits: &Limits) -> Outcome {
         set(&mut model, c"cutoff", cutoff - programme.objective_constant);
         set(&mut model, c"maxSolutions", 1);
     }
+    let start = Instant::now();
     model.solve();
+    // If its time ends in the middle of a linear programme, CBC calls the whole infeasible (measured: a refuted query
+    // was "certified"). Its clock cannot be ahead of this one.
+    let in_time = start.elapsed().as_secs_f64() < seconds;
     let found = model.obj_value().abs() < 1e30;
+    if !in_time && model.status() == Finish::Finished {
+        let incumbent = found.then(|| incumbent(&model, programme));
+        let status = if limits.cutoff.is_some() && found { Status::Optimal } else { Status::LimitReached };
+        return Outcome { status, incumbent, bound: f64::NEG_INFINITY };
+    }
     if model.status() == Finish::Finished && model.is_proven_infeasible() {
         return Outcome::without_solution(Status::Infeasible);
     }
