@@ -20,6 +20,11 @@ fn of(query: &Option<(usize, Query)>) -> String {
     query.as_ref().map(text).unwrap_or_default()
 }
 
+/// A text of the file in a message for a terminal, which it must neither fill nor control.
+pub(super) fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
 /// What can be wrong with a certificate. Blocks, outputs, inputs, neurons and groups are counted from 0.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
@@ -36,7 +41,7 @@ pub enum Fault {
     #[error("not a line of a certificate: {0}")]
     Syntax(String),
     /// The format or its version is not this one.
-    #[error("expected {FORMAT} version {VERSION}, found {format:.40} version {version}")]
+    #[error("expected {FORMAT} version {VERSION}, found {} version {version}", printable(.format))]
     Version {
         /// What the file says it is.
         format: String,
@@ -44,7 +49,7 @@ pub enum Fault {
         version: u32,
     },
     /// The certificate is about another model.
-    #[error("the certificate is about the model {expected:.64}, this one is {found}")]
+    #[error("the certificate is about the model {}, this one is {found}", printable(.expected))]
     OtherModel {
         /// Hash in the certificate.
         expected: String,

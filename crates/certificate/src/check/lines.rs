@@ -3,14 +3,12 @@ use std::io::{BufRead, Read};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::fault::{Fault, Result};
+use super::fault::{Fault, Result, printable};
 use crate::proof::{BlockQuery, End, FORMAT, Undecided, VERSION};
 use crate::{Counterexample, ExactMultipliers, Header, Multipliers, Split, Step, Tighten};
 
 /// Longest line that is read; a leaf that names ten thousand neurons has a hundredth of that.
 pub(super) const LONGEST_LINE: u64 = 1 << 24;
-/// Longest message of the JSON reader that is passed on; it may quote the file.
-const LONGEST_MESSAGE: usize = 200;
 
 /// The lines of a certificate, one at a time.
 pub(super) struct Lines<R> {
@@ -124,9 +122,5 @@ impl<R: BufRead> Lines<R> {
 }
 
 fn parse<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
-    serde_json::from_slice(line).map_err(|error| {
-        let message = error.to_string();
-        // A message for a terminal: what the file says must not control it.
-        Fault::Syntax(message.chars().filter(|c| !c.is_control()).take(LONGEST_MESSAGE).collect())
-    })
+    serde_json::from_slice(line).map_err(|error| Fault::Syntax(printable(&error.to_string())))
 }
