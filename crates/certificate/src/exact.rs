@@ -12,7 +12,55 @@ use crate::{Activation, Affine, Block, Error, Network, Result};
 /// # Panics
 /// If `value` is NaN or infinite; every number of a network or a domain was checked when it entered.
 pub fn rational(value: f64) -> BigRational {
-    BigRational::from_float(value).expect("numbers are checked finite when they enter")
+    assert!(value.is_finite(), "numbers are checked finite when they enter");
+    let (mantissa, exponent) = decode(value);
+    dyadic(mantissa.into(), exponent.into())
+}
+
+/// The exact sum of finite floating-point numbers.
+///
+/// # Panics
+/// If a number is NaN or infinite.
+pub fn sum(values: impl Iterator<Item = f64> + Clone) -> BigRational {
+    let lowest = values.clone().map(|value| decode(value).1).min().unwrap_or(0);
+    // In machine words if the numbers are not too far apart.
+    let small = values.clone().try_fold(0i128, |sum, value| {
+        let (mantissa, exponent) = decode(value);
+        let shift = u32::try_from(exponent - lowest).ok().filter(|shift| *shift < 64)?;
+        sum.checked_add(i128::from(mantissa) << shift)
+    });
+    match small {
+        Some(sum) => dyadic(sum.into(), lowest.into()),
+        None => values.fold(BigRational::zero(), |sum, value| sum + rational(value)),
+    }
+}
+
+/// `digits * 2^exponent` in lowest terms.
+fn dyadic(digits: BigInt, exponent: i64) -> BigRational {
+    let Some(zeros) = digits.trailing_zeros() else { return BigRational::zero() };
+    match u64::try_from(exponent) {
+        Ok(up) => BigRational::from_integer(digits << up),
+        Err(_) => {
+            let down = exponent.unsigned_abs();
+            let common = zeros.min(down);
+            // What is left has no common factor: an odd numerator, or 1 as the denominator.
+            BigRational::new_raw(digits >> common, BigInt::one() << (down - common))
+        }
+    }
+}
+
+/// A finite number as `mantissa * 2^exponent` with an odd mantissa; zero as `0 * 2^0`.
+fn decode(value: f64) -> (i64, i32) {
+    assert!(value.is_finite(), "numbers are checked finite when they enter");
+    let bits = value.to_bits();
+    let (field, fraction) = ((bits >> 52 & 0x7ff) as i32, (bits & ((1 << 52) - 1)) as i64);
+    let (mantissa, exponent) = if field == 0 { (fraction, -1074) } else { (fraction | 1 << 52, field - 1075) };
+    if mantissa == 0 {
+        return (0, 0);
+    }
+    let zeros = mantissa.trailing_zeros();
+    let mantissa = mantissa >> zeros;
+    (if value < 0.0 { -mantissa } else { mantissa }, exponent + zeros as i32)
 }
 
 /// The nearest `f64` to a rational number, for people and for searches; never for a verdict.
@@ -22,30 +70,57 @@ pub fn approximate(value: &BigRational) -> f64 {
 
 /// `W x + b` exactly.
 ///
-/// Over one common denominator of `x`, so that only one fraction per output has to be reduced.
+/// Over one common denominator of `x`, in machine words where they are large enough.
 pub fn affine(layer: &Affine, x: &[BigRational]) -> Vec<BigRational> {
-    let denominator = x.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
-    let x: Vec<BigInt> = x.iter().map(|x| x.numer() * (&denominator / x.denom())).collect();
+    let (point, denominator) = common_denominator(x);
+    let longest = point.iter().map(BigInt::bits).max().unwrap_or(0);
+    let small_point: Option<Vec<i128>> = point.iter().map(|x| i128::try_from(x).ok()).collect();
+    // Of a product of a mantissa and a coordinate, and of a sum of such products.
+    let bits = 24 + longest + u64::from(usize::BITS - point.len().leading_zeros());
     let output = |i: usize| {
+        let row = || layer.row(i).iter().chain(&layer.bias()[i..=i]).map(|w| decode(f64::from(*w)));
+        let (lowest, highest) = row().fold((0, 0), |(low, high), (_, e)| (low.min(e), high.max(e)));
         // Everything times 2^digits, which makes the parameters of the row whole numbers.
-        let row = || layer.row(i).iter().chain(&layer.bias()[i..=i]).map(|w| binary(*w));
-        let digits = row().map(|(_, exponent)| -exponent).max().unwrap_or(0).max(0);
-        let whole = |(mantissa, exponent): (i32, i32)| BigInt::from(mantissa) << (exponent + digits);
-        let terms = row().zip(x.iter().chain([&denominator])).filter(|((mantissa, _), _)| *mantissa != 0);
-        let sum: BigInt = terms.map(|(w, x)| whole(w) * x).sum();
-        BigRational::new(sum, &denominator << digits)
+        let digits = -lowest;
+        let fits = bits + u64::from((highest - lowest).unsigned_abs()) < 127;
+        let small = small_point.as_ref().filter(|_| fits).map(|point| {
+            let term =
+                |((mantissa, exponent), x): ((i64, i32), &i128)| (i128::from(mantissa) << (exponent - lowest)) * x;
+            row().zip(point).map(term).sum::<i128>()
+        });
+        let sum = small.map(BigInt::from).unwrap_or_else(|| {
+            let whole = |(mantissa, exponent): (i64, i32)| BigInt::from(mantissa) << (exponent + digits);
+            let terms = row().zip(&point).filter(|((mantissa, _), _)| *mantissa != 0);
+            terms.map(|(w, x)| whole(w) * x).sum()
+        });
+        match power_of_two(&denominator) {
+            Some(halvings) => dyadic(sum, -(halvings as i64) - i64::from(digits)),
+            None => BigRational::new(sum, &denominator << digits),
+        }
     };
     (0..layer.outputs()).map(output).collect()
 }
 
-/// A finite number as `mantissa * 2^exponent`.
-fn binary(value: f32) -> (i32, i32) {
-    let bits = value.to_bits();
-    let (field, fraction) = ((bits >> 23 & 0xff) as i32, (bits & 0x7f_ffff) as i32);
-    let (mantissa, exponent) = if field == 0 { (fraction, -149) } else { (fraction | 1 << 23, field - 150) };
-    let zeros = if mantissa == 0 { 0 } else { mantissa.trailing_zeros() as i32 };
-    let exponent = if mantissa == 0 { 0 } else { exponent + zeros };
-    (if value < 0.0 { -(mantissa >> zeros) } else { mantissa >> zeros }, exponent)
+/// The numbers, and 1, times their least common denominator; and that.
+fn common_denominator(x: &[BigRational]) -> (Vec<BigInt>, BigInt) {
+    let halvings: Option<Vec<u64>> = x.iter().map(|x| power_of_two(x.denom())).collect();
+    let (mut point, denominator): (Vec<BigInt>, BigInt) = match halvings {
+        Some(halvings) => {
+            let most = halvings.iter().copied().max().unwrap_or(0);
+            (x.iter().zip(halvings).map(|(x, k)| x.numer() << (most - k)).collect(), BigInt::one() << most)
+        }
+        None => {
+            let denominator = x.iter().fold(BigInt::one(), |lcm, x| lcm.lcm(x.denom()));
+            (x.iter().map(|x| x.numer() * (&denominator / x.denom())).collect(), denominator)
+        }
+    };
+    point.push(denominator.clone());
+    (point, denominator)
+}
+
+/// `k` if the positive number is `2^k`.
+fn power_of_two(number: &BigInt) -> Option<u64> {
+    number.trailing_zeros().filter(|zeros| zeros + 1 == number.bits())
 }
 
 fn activate(activation: Activation, t: BigRational) -> Result<BigRational> {
@@ -147,6 +222,19 @@ mod tests {
                 let expected = terms.fold(rational(f64::from(layer.bias()[i])), |sum, term| sum + term);
                 prop_assert_eq!(value, &expected);
             }
+        }
+
+        /// Any bits, alone and added up, against the library's conversion.
+        #[test]
+        fn floating_point_numbers_keep_their_value(bits in prop::collection::vec(any::<u64>(), 1..6), near in any::<bool>()) {
+            // Exponents at random are far apart; those of one binade use machine words.
+            let near = |bits: u64| f64::from_bits(if near { bits & !(0x7ff << 52) | 1020 << 52 } else { bits });
+            let values: Vec<f64> = bits.iter().map(|bits| near(*bits)).map(|v| if v.is_finite() { v } else { 0.0 }).collect();
+            let exact: Vec<_> = values.iter().map(|value| BigRational::from_float(*value).unwrap()).collect();
+            for (value, exact) in values.iter().zip(&exact) {
+                prop_assert_eq!(&rational(*value), exact);
+            }
+            prop_assert_eq!(sum(values.into_iter()), exact.iter().sum::<BigRational>());
         }
     }
 }

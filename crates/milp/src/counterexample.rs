@@ -1,16 +1,18 @@
 //! From an open cell with a negative derivative to two inputs that a person can check.
 
 use certificate::exact::{self, rational};
-use certificate::{Counterexample, Direction, IntegerFeature};
-use num_bigint::BigInt;
+use certificate::{Counterexample, Direction, IntegerFeature, Interval};
 use num_rational::BigRational;
-use num_traits::{One, Signed, ToPrimitive, Zero};
+use num_traits::ToPrimitive;
 
 use crate::Result;
-use crate::derivative::{ActivationPattern, DirectedDerivative};
+use crate::derivative::{ActivationPattern, DirectedDerivative, Neuron};
 
 /// Binary digits tried for the coordinates, so that printed points are as short as their cell allows.
-const DIGITS: [u32; 7] = [2, 4, 7, 12, 20, 32, 52];
+const DIGITS: [f64; 7] = [2.0, 4.0, 7.0, 12.0, 20.0, 32.0, 52.0];
+
+/// How often a step is halved. A cell that `f64` sees at all is not thinner than that.
+const SHORTER_STEPS: usize = 24;
 
 /// Grid values of an integer input tried on either side of an inner point.
 const GRID_NEIGHBOURS: u32 = 64;
@@ -35,13 +37,18 @@ pub(crate) fn step(
     }
     let x = shorten(derivative, pattern, x, kept);
     let (down, up) = room(derivative, &x);
-    let mut moved = x.clone();
-    if up >= down {
-        moved[input] += short_step(&up);
-    } else {
-        moved[input] -= short_step(&down);
+    let (mut step, away) = if up >= down { (up, 1.0) } else { (down, -1.0) };
+    // The largest power of two that is at most `step`, and smaller ones where rounding has made the room too large.
+    step = step.log2().floor().exp2();
+    for _ in 0..SHORTER_STEPS {
+        let mut moved = x.clone();
+        moved[input] += rational(away * step);
+        if let Some(pair) = confirm(derivative, x.clone(), moved)? {
+            return Ok(Some(pair));
+        }
+        step /= 2.0;
     }
-    confirm(derivative, x, moved)
+    Ok(None)
 }
 
 fn confirm(
@@ -87,51 +94,40 @@ fn shorten(
     x: &[BigRational],
     kept: &[bool],
 ) -> Vec<BigRational> {
+    let near: Vec<f64> = x.iter().map(exact::approximate).collect();
     for digits in DIGITS {
-        let scale = BigRational::from_integer(BigInt::one() << digits);
-        let round = |(j, x): (usize, &BigRational)| {
-            let side = derivative.domain.input_box()[j];
-            let rounded = (x * &scale).round() / &scale;
-            if kept[j] { x.clone() } else { rounded.max(rational(side.lower)).min(rational(side.upper)) }
-        };
-        let rounded: Vec<_> = x.iter().enumerate().map(round).collect();
-        if derivative.pattern_at(&rounded).as_ref() == Some(pattern) {
-            return rounded;
+        let round =
+            |(x, side): (&f64, &Interval)| ((x * digits.exp2()).round() / digits.exp2()).clamp(side.lower, side.upper);
+        let rounded = |(j, side)| if kept[j] { near[j] } else { round((&near[j], side)) };
+        let point: Vec<f64> = derivative.domain.input_box().iter().enumerate().map(rounded).collect();
+        // Most points that will not do are told without exact arithmetic.
+        let active = |n: &Neuron| derivative.pre_activation(n, &point) >= 0.0;
+        if !derivative.neurons.iter().zip(pattern).all(|(n, phase)| active(n) == *phase) {
+            continue;
+        }
+        let exactly = |(j, value): (usize, &f64)| if kept[j] { x[j].clone() } else { rational(*value) };
+        let point: Vec<_> = point.iter().enumerate().map(exactly).collect();
+        if derivative.pattern_at(&point).as_ref() == Some(pattern) {
+            return point;
         }
     }
     x.to_vec()
 }
 
-/// How far the input can move down and up without leaving the closed cell or the box.
-fn room(derivative: &DirectedDerivative, x: &[BigRational]) -> (BigRational, BigRational) {
+/// Roughly how far the input can move down and up without leaving the closed cell or the box.
+fn room(derivative: &DirectedDerivative, x: &[BigRational]) -> (f64, f64) {
     let input = derivative.query.input;
     let side = derivative.domain.input_box()[input];
-    let (mut down, mut up) = (&x[input] - rational(side.lower), rational(side.upper) - &x[input]);
-    let t = exact::affine(derivative.block.first(), x);
+    let x: Vec<f64> = x.iter().map(exact::approximate).collect();
+    let (mut down, mut up) = (x[input] - side.lower, side.upper - x[input]);
     for neuron in &derivative.neurons {
-        let slope = rational(f64::from(derivative.block.first().row(neuron.index)[input]));
-        let to_zero = -&t[neuron.index] / slope;
-        if to_zero.is_positive() {
+        let slope = f64::from(derivative.block.first().row(neuron.index)[input]);
+        let to_zero = -derivative.pre_activation(neuron, &x) / slope;
+        if to_zero > 0.0 {
             up = up.min(to_zero);
         } else {
             down = down.min(-to_zero);
         }
     }
     (down, up)
-}
-
-/// The largest power of two that is at most `room`.
-fn short_step(room: &BigRational) -> BigRational {
-    let two = BigRational::from_integer(2.into());
-    let mut step = BigRational::one();
-    if room.is_zero() {
-        return BigRational::zero();
-    }
-    while step > *room {
-        step /= &two;
-    }
-    while &step * &two <= *room {
-        step *= &two;
-    }
-    step
 }

@@ -98,8 +98,8 @@ impl<'a> DirectedDerivative<'a> {
         (0..self.neurons.len()).filter(|&k| self.neurons[k].phase == Phase::Unstable)
     }
 
-    fn sum<'b>(neurons: impl Iterator<Item = &'b Neuron>) -> BigRational {
-        neurons.fold(BigRational::zero(), |sum, neuron| sum + rational(neuron.coefficient))
+    fn sum<'b>(neurons: impl Iterator<Item = &'b Neuron> + Clone) -> BigRational {
+        exact::sum(neurons.map(|neuron| neuron.coefficient))
     }
 
     /// What the stable neurons add, exactly.

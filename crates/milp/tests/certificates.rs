@@ -225,7 +225,7 @@ fn no_certificate_of_a_false_claim_is_accepted() {
     // Claims that are false and true, rejected and accepted; damaged files; steps of the proofs before all changes.
     let (mut claims, mut damaged, mut kinds) = ([[0; 2]; 2], [0; 2], [0; 6]);
     let mut questions = 0;
-    while questions < 60 {
+    while questions < 90 {
         let question = true_question(&mut rng);
         let report = question.ask(if rng.random() { Mode::Sign } else { Mode::Minimum }, 0);
         let steps = report.proof.unwrap();

@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 
 use certificate::exact::{approximate, rational};
-use certificate::{Limit, Split, Step, Tighten};
+use certificate::{Interval, Limit, Split, Step, Tighten};
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
 
@@ -30,7 +30,7 @@ use crate::derivative::{ActivationPattern, DirectedDerivative, round_down};
 use crate::interior::{Interior, interior};
 use crate::sampling::{Sample, descend, exact_point, inside, snap};
 use crate::verify::Occurring;
-use region::{EXPONENT, Level, Region, State};
+use region::{EXPONENT, Level, Region, Slice, State};
 use relaxation::{Minimum, Scratch, Slopes, Vertex};
 
 /// Neurons tried by strong branching, and with how many unstable ones twice as many are tried.
@@ -120,6 +120,8 @@ struct Settled {
 
 /// What strong branching found out.
 enum Branching {
+    /// A violation near a vertex of a side.
+    Found(Occurring),
     Settled(Vec<Settled>),
     /// The neuron whose two sides have the best bounds, and whether its active side has the lower one.
     Split(usize, bool),
@@ -168,7 +170,7 @@ impl Run<'_> {
             if let Some(leaf) = self.leaf(&node.region, &minimum) {
                 break Outcome::Proved(leaf);
             }
-            if let Some(found) = self.look_around(&node) {
+            if let Some(found) = self.look_around(node.depth, self.near(&node.region.slice, &node.vertex)) {
                 break Outcome::Found(found);
             }
             if let Some(leaf) = self.degenerate(&node) {
@@ -182,6 +184,7 @@ impl Run<'_> {
                 break self.tight(node, buffers, cancel);
             }
             match self.strong_branching(&mut node, minimum.bound, &candidates, buffers) {
+                Branching::Found(found) => break Outcome::Found(found),
                 Branching::Split(unit, active_first) => break self.split(node, unit, active_first, buffers, cancel),
                 Branching::Settled(phases) => {
                     for phase in phases {
@@ -255,24 +258,33 @@ impl Run<'_> {
         promising.then(|| leaf::certify(self.derivative, region, &minimum.multipliers, self.search.at_least)).flatten()
     }
 
-    /// Looks for a point below `at_least` near a vertex of the relaxation.
-    fn look_around(&self, node: &Node) -> Option<Occurring> {
+    /// The better of two points of the domain near a vertex of the relaxation: off the hyperplanes that meet there,
+    /// towards the centre of the domain.
+    fn near(&self, slice: &Slice, vertex: &Vertex) -> Sample {
         let derivative = self.derivative;
-        let vertex = node.region.slice.input_point(derivative, &node.vertex.x);
-        let sides = derivative.domain.input_box();
-        // Off the hyperplanes that meet at the vertex, towards the centre of the domain.
+        let vertex = slice.input_point(derivative, &vertex.x);
         let near = |share: f64| {
-            let towards = |(x, side): (&f64, &certificate::Interval)| x + share * (0.5 * (side.lower + side.upper) - x);
+            let sides = derivative.domain.input_box().iter();
+            let towards = |(x, side): (&f64, &Interval)| x + share * (0.5 * (side.lower + side.upper) - x);
             let mut point: Vec<f64> = vertex.iter().zip(sides).map(towards).collect();
             snap(derivative.domain, Some(derivative.query.input), &mut point);
             Sample { value: derivative.evaluate(&point), point }
         };
-        let mut best = near(1e-6);
-        let farther = near(1e-3);
-        if farther.value < best.value {
-            best = farther;
-        }
-        if best.value >= self.search.at_least && (node.depth < 8 || node.depth.is_multiple_of(4)) {
+        let (close, farther) = (near(1e-6), near(1e-3));
+        if farther.value < close.value { farther } else { close }
+    }
+
+    /// The least derivative of the cells that meet at a vertex, if all combinations of sides had one.
+    fn least_around(&self, vertex: &Vertex) -> f64 {
+        let counts = |c: f64, t: f64| t > 1e-9 || c < 0.0 && t > -1e-9;
+        let terms = self.derivative.neurons.iter().zip(&vertex.t);
+        terms.filter(|(neuron, t)| counts(neuron.coefficient, **t)).map(|(neuron, _)| neuron.coefficient).sum()
+    }
+
+    /// Looks for a point below `at_least`, from a point near a vertex of the relaxation on.
+    fn look_around(&self, depth: usize, mut best: Sample) -> Option<Occurring> {
+        let derivative = self.derivative;
+        if best.value >= self.search.at_least && (depth < 8 || depth.is_multiple_of(4)) {
             best = descend(derivative, best);
         }
         if best.value >= self.search.at_least {
@@ -343,44 +355,71 @@ impl Run<'_> {
     fn strong_branching(&self, node: &mut Node, bound: f64, candidates: &[usize], buffers: &mut Buffers) -> Branching {
         let Node { region, vertex, .. } = node;
         let mut settled = Vec::new();
-        let (mut best, mut best_score) = (Branching::Split(candidates[0], true), f64::NEG_INFINITY);
+        // No derivative is above `scale` or below `-scale`, whatever is asked.
+        let most = (self.search.at_least - bound).clamp(CLOSE * self.scale, 2.0 * self.scale);
+        let small = 1e-3 * most;
+        let (mut best, mut best_score) = (Branching::Split(candidates[0], true), 0.0);
         let slice = region.slice.clone();
         let planes = &slice.planes;
         let mut child = vertex.clone();
+        let (mut lowest, mut lowest_value) = (vertex.clone(), f64::INFINITY);
         let Buffers { scratch, slopes, penalty } = buffers;
+        planes.steepness(slopes, vertex);
+        let here = planes.value(slopes, vertex);
+        let settling = self.search.at_least - CLOSE * self.scale;
         for &unit in candidates {
             let c = self.derivative.neurons[unit].coefficient;
-            let kept = (slopes.left[unit], slopes.right[unit], slopes.constant);
+            let kept = (slopes.left[unit], slopes.right[unit]);
+            let piece = |(left, right): (f64, f64)| (vertex.t[unit] * right).max(vertex.t[unit] * left);
             let own = region.pieces(c, unit, State::Unstable, *penalty).2;
-            let mut gains = [0.0; 2];
+            let constant = slopes.constant;
+            let mut gains = [most; 2];
             for active in [false, true] {
-                let (left, right, constant) = region.pieces(c, unit, State::Decided(active), *penalty);
-                (slopes.left[unit], slopes.right[unit]) = (left, right);
-                slopes.constant = kept.2 - own + constant;
+                let (left, right, own_constant) = region.pieces(c, unit, State::Decided(active), *penalty);
                 child.copy_from(vertex);
-                let arrived = planes.minimise(slopes, &mut child, scratch, 5 * (planes.inputs + 5));
-                let minimum = planes.bound(slopes, &child);
-                let value = if arrived { minimum.bound } else { planes.value(slopes, &child) };
-                gains[usize::from(active)] = (value.min(self.search.at_least) - bound).max(0.0);
-                if minimum.bound >= self.search.at_least - CLOSE * self.scale {
-                    region.states[unit] = State::Decided(active);
-                    let leaf = leaf::certify(self.derivative, region, &minimum.multipliers, self.search.at_least);
-                    region.states[unit] = State::Unstable;
-                    if let Some(leaf) = leaf {
-                        settled.push(Settled { unit, active, leaf });
-                        break;
+                planes.bend(slopes, &mut child, unit, (left, right));
+                slopes.constant = constant - own + own_constant;
+                let from = here - piece(kept) - own + piece((left, right)) + own_constant;
+                // A side that ends lower is neither settled nor part of the best pair.
+                let other = gains[usize::from(!active)];
+                let floor = (bound + best_score / other).min(settling) - CLOSE * self.scale;
+                let enough = |fallen: f64| from - fallen < floor;
+                let arrived = planes.walk_down(slopes, &mut child, scratch, 5 * (planes.inputs + 5), enough);
+                let value = planes.value(slopes, &child);
+                if arrived {
+                    let optimistic = self.least_around(&child);
+                    if optimistic < lowest_value {
+                        lowest_value = optimistic;
+                        lowest.copy_from(&child);
                     }
                 }
+                gains[usize::from(active)] = (value - bound).clamp(small, most);
+                let leaf = (value >= settling).then(|| {
+                    let multipliers = planes.bound(slopes, &child).multipliers;
+                    region.states[unit] = State::Decided(active);
+                    let leaf = leaf::certify(self.derivative, region, &multipliers, self.search.at_least);
+                    region.states[unit] = State::Unstable;
+                    leaf
+                });
+                (slopes.left[unit], slopes.right[unit], slopes.constant) = (kept.0, kept.1, constant);
+                if let Some(leaf) = leaf.flatten() {
+                    settled.push(Settled { unit, active, leaf });
+                    break;
+                }
             }
-            (slopes.left[unit], slopes.right[unit], slopes.constant) = kept;
-            let small = 1e-3 * (self.search.at_least - bound);
-            let score = gains[0].max(small) * gains[1].max(small);
+            let score = gains[0] * gains[1];
             if score > best_score {
                 best_score = score;
                 best = Branching::Split(unit, gains[1] <= gains[0]);
             }
         }
-        if settled.is_empty() { best } else { Branching::Settled(settled) }
+        let promising = lowest_value < self.search.at_least;
+        let found = promising.then(|| self.look_around(node.depth, self.near(&slice, &lowest))).flatten();
+        match found {
+            Some(found) => Branching::Found(found),
+            None if settled.is_empty() => best,
+            None => Branching::Settled(settled),
+        }
     }
 
     /// Both sides of a neuron.

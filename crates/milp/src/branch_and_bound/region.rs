@@ -428,8 +428,9 @@ impl Region {
             State::Implied(active) => (0.0, 0.0, if active { c } else { 0.0 }),
             State::Decided(true) => (-steep, 0.0, c),
             State::Decided(false) => (0.0, steep, 0.0),
-            State::Unstable if c > 0.0 => (0.0, c / self.upper[i].value * (1.0 - 4.0 * f64::EPSILON), 0.0),
-            State::Unstable => (c / -self.lower[i].value * (1.0 - 4.0 * f64::EPSILON), 0.0, c),
+            // Any slope up to `c / u` is valid; one that is next to infinite would only spoil the arithmetic.
+            State::Unstable if c > 0.0 => (0.0, (c / self.upper[i].value * (1.0 - 4.0 * f64::EPSILON)).min(steep), 0.0),
+            State::Unstable => ((c / -self.lower[i].value * (1.0 - 4.0 * f64::EPSILON)).max(-steep), 0.0, c),
         }
     }
 }

@@ -189,8 +189,8 @@ impl Hyperplanes {
         }
     }
 
-    /// The gradient of all pieces but those of the basis, from scratch; needed after a change of slopes.
-    fn steepness(&self, slopes: &Slopes, vertex: &mut Vertex) {
+    /// The gradient of all pieces but those of the basis, from scratch; needed after slopes have changed.
+    pub fn steepness(&self, slopes: &Slopes, vertex: &mut Vertex) {
         vertex.gradient.fill(0.0);
         for i in 0..self.units {
             let slope = if vertex.right[i] { slopes.right[i] } else { slopes.left[i] };
@@ -200,12 +200,39 @@ impl Hyperplanes {
         }
     }
 
-    /// Walks from `vertex` to a minimum, at most `steps` steps. Says whether it arrived.
-    pub fn minimise(&self, slopes: &Slopes, vertex: &mut Vertex, scratch: &mut Scratch, steps: usize) -> bool {
+    /// Walks from `vertex` to a minimum, at most `steps` steps.
+    pub fn minimise(&self, slopes: &Slopes, vertex: &mut Vertex, scratch: &mut Scratch, steps: usize) {
         self.steepness(slopes, vertex);
+        self.walk_down(slopes, vertex, scratch, steps, |_| false);
+    }
+
+    /// Gives unit `i` other slopes; `vertex` has to know the gradient for the slopes before.
+    pub fn bend(&self, slopes: &mut Slopes, vertex: &mut Vertex, i: usize, (left, right): (f64, f64)) {
+        if !vertex.unit_in_basis[i] {
+            let change = if vertex.right[i] { right - slopes.right[i] } else { left - slopes.left[i] };
+            add(&mut vertex.gradient, change, self.row(i));
+        }
+        (slopes.left[i], slopes.right[i]) = (left, right);
+    }
+
+    /// Walks from a vertex that knows its gradient towards a minimum, at most `steps` steps. `enough` is told by how much
+    /// the objective has fallen so far and may end it. Says whether it arrived.
+    pub fn walk_down(
+        &self,
+        slopes: &Slopes,
+        vertex: &mut Vertex,
+        scratch: &mut Scratch,
+        steps: usize,
+        enough: impl Fn(f64) -> bool,
+    ) -> bool {
+        let mut fallen = 0.0;
         for step in 1..=steps {
             let Some((k, sign, rate)) = self.falling_edge(slopes, vertex) else { return true };
-            if !self.walk(slopes, vertex, scratch, (k, sign, rate)) {
+            match self.walk(slopes, vertex, scratch, (k, sign, rate)) {
+                Some(fall) => fallen += fall,
+                None => return false,
+            }
+            if enough(fallen) {
                 return false;
             }
             if step % REFRESH == 0 {
@@ -246,14 +273,15 @@ impl Hyperplanes {
         best
     }
 
-    /// Walks along an edge to where the objective stops falling, and makes what stops it a member of the basis.
+    /// Walks along an edge to where the objective stops falling, and makes what stops it a member of the basis. By how much
+    /// the objective has fallen; `None` if nothing stops the walk.
     fn walk(
         &self,
         slopes: &Slopes,
         vertex: &mut Vertex,
         scratch: &mut Scratch,
         (k, sign, rate): (usize, f64, f64),
-    ) -> bool {
+    ) -> Option<f64> {
         let (p, n) = (self.inputs, self.units);
         let Scratch { rates, breaks, pivots, direction } = scratch;
         direction.clear();
@@ -293,12 +321,15 @@ impl Hyperplanes {
             }
         }
         let mut slope = -rate;
+        let (mut fall, mut walked) = (0.0, 0.0);
         let mut end = None;
         // Usually one of the first few stops the walk, so they are not sorted all at once.
         for done in 0..breaks.len() {
             let next = (done..breaks.len()).min_by(|&a, &b| breaks[a].0.total_cmp(&breaks[b].0)).expect("not empty");
             breaks.swap(done, next);
             let (length, which) = breaks[done];
+            fall -= slope * (length - walked);
+            walked = length;
             slope +=
                 if which < n { (slopes.right[which] - slopes.left[which]) * rates[which].abs() } else { f64::INFINITY };
             if slope >= 0.0 {
@@ -306,10 +337,8 @@ impl Hyperplanes {
                 break;
             }
         }
-        let Some((done, length, which)) = end else {
-            // The box stops every walk; only rounding can hide it.
-            return false;
-        };
+        // The box stops every walk; only rounding can hide it.
+        let (done, length, which) = end?;
         for &(_, i) in breaks[..done].iter() {
             let change = slopes.right[i] - slopes.left[i];
             add(&mut vertex.gradient, if vertex.right[i] { -change } else { change }, self.row(i));
@@ -343,7 +372,7 @@ impl Hyperplanes {
                 add(row, -pivot, direction);
             }
         }
-        true
+        Some(fall)
     }
 
     /// The multipliers at a vertex and the bound that they prove.
