@@ -35,18 +35,19 @@ pub(crate) fn step(
     if let Some(feature) = derivative.domain.integer().iter().find(|feature| feature.input == input) {
         return on_grid(derivative, x, feature);
     }
-    let x = shorten(derivative, pattern, x, kept);
-    let (down, up) = room(derivative, &x);
-    let (mut step, away) = if up >= down { (up, 1.0) } else { (down, -1.0) };
-    // The largest power of two that is at most `step`, and smaller ones where rounding has made the room too large.
-    step = step.log2().floor().exp2();
-    for _ in 0..SHORTER_STEPS {
-        let mut moved = x.clone();
-        moved[input] += rational(away * step);
-        if let Some(pair) = confirm(derivative, x.clone(), moved)? {
-            return Ok(Some(pair));
+    for x in shortened(derivative, pattern, x, kept).chain([x.to_vec()]) {
+        let (down, up) = room(derivative, &x);
+        let (mut step, away) = if up >= down { (up, 1.0) } else { (down, -1.0) };
+        // The largest power of two that is at most `step`, and smaller ones where rounding has made the room too large.
+        step = step.log2().floor().exp2();
+        for _ in 0..SHORTER_STEPS {
+            let mut moved = x.clone();
+            moved[input] += rational(away * step);
+            if let Some(pair) = confirm(derivative, x.clone(), moved)? {
+                return Ok(Some(pair));
+            }
+            step /= 2.0;
         }
-        step /= 2.0;
     }
     Ok(None)
 }
@@ -87,31 +88,24 @@ fn on_grid(
     Ok(None)
 }
 
-/// `x` with as few binary digits as its cell allows.
-fn shorten(
-    derivative: &DirectedDerivative,
-    pattern: &ActivationPattern,
-    x: &[BigRational],
-    kept: &[bool],
-) -> Vec<BigRational> {
+/// Points near `x` that in `f64` lie in its cell, those with the fewest binary digits first.
+fn shortened<'a>(
+    derivative: &'a DirectedDerivative,
+    pattern: &'a ActivationPattern,
+    x: &'a [BigRational],
+    kept: &'a [bool],
+) -> impl Iterator<Item = Vec<BigRational>> + 'a {
     let near: Vec<f64> = x.iter().map(exact::approximate).collect();
-    for digits in DIGITS {
-        let round =
-            |(x, side): (&f64, &Interval)| ((x * digits.exp2()).round() / digits.exp2()).clamp(side.lower, side.upper);
-        let rounded = |(j, side)| if kept[j] { near[j] } else { round((&near[j], side)) };
+    DIGITS.into_iter().filter_map(move |digits| {
+        let scale = digits.exp2();
+        let round = |x: f64, side: &Interval| ((x * scale).round() / scale).clamp(side.lower, side.upper);
+        let rounded = |(j, side)| if kept[j] { near[j] } else { round(near[j], side) };
         let point: Vec<f64> = derivative.domain.input_box().iter().enumerate().map(rounded).collect();
-        // Most points that will not do are told without exact arithmetic.
         let active = |n: &Neuron| derivative.pre_activation(n, &point) >= 0.0;
-        if !derivative.neurons.iter().zip(pattern).all(|(n, phase)| active(n) == *phase) {
-            continue;
-        }
+        let inside = derivative.neurons.iter().zip(pattern).all(|(n, phase)| active(n) == *phase);
         let exactly = |(j, value): (usize, &f64)| if kept[j] { x[j].clone() } else { rational(*value) };
-        let point: Vec<_> = point.iter().enumerate().map(exactly).collect();
-        if derivative.pattern_at(&point).as_ref() == Some(pattern) {
-            return point;
-        }
-    }
-    x.to_vec()
+        inside.then(|| point.iter().enumerate().map(exactly).collect())
+    })
 }
 
 /// Roughly how far the input can move down and up without leaving the closed cell or the box.
