@@ -26,6 +26,7 @@
 mod atomic;
 mod check;
 mod domain;
+mod ensemble;
 mod error;
 pub mod exact;
 pub mod interval;

@@ -21,6 +21,9 @@ pub struct Config {
     /// From which initialisation, batches and samples are derived.
     #[serde(default)]
     pub seed: u64,
+    /// How many networks are trained, each with a seed of its own; what is delivered is their mean.
+    #[serde(default = "one")]
+    pub ensemble: u32,
     /// What to learn from.
     pub data: Data,
     /// Which network.
@@ -37,6 +40,9 @@ pub struct Config {
     /// How it is verified.
     #[serde(default)]
     pub certify: Certify,
+    /// How a trained network that is not monotone is made so.
+    #[serde(default)]
+    pub repair: Repair,
 }
 
 /// `[data]`
@@ -56,6 +62,10 @@ pub struct Data {
     pub domain: DomainKind,
 }
 
+fn one() -> u32 {
+    1
+}
+
 fn default_domain() -> DomainKind {
     DomainKind::Box
 }
@@ -72,8 +82,8 @@ pub struct Train {
     pub batch_size: usize,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// Share of the past in the running average of the weights, taken once per epoch; 0 switches it off.
-    pub averaging: f64,
+    /// Share of the epochs, the last ones, whose weights are averaged; 0 switches it off.
+    pub average_last: f64,
     /// What the learning rate is multiplied with when a training fails.
     pub learning_rate_drop: f64,
     /// How often a failed training is tried again.
@@ -89,7 +99,7 @@ impl Default for Train {
             epochs: 200,
             batch_size: 256,
             learning_rate: 5e-3,
-            averaging: 0.0,
+            average_last: 0.3,
             learning_rate_drop: 0.2,
             retries: 2,
             checkpoint_every: 20,
@@ -170,6 +180,39 @@ impl Default for Certify {
     }
 }
 
+/// `[repair]`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Repair {
+    /// What may be moved in the last epoch's network; `off` is the paper's loop.
+    pub method: Repairing,
+    /// The derivative that is asked for where one was negative.
+    pub level: f64,
+    /// A repaired network is delivered if its loss on the validation rows has grown by at most this part; otherwise lambda
+    /// grows.
+    pub loss_growth: f64,
+    /// Wall-clock time for one network.
+    pub time_limit_s: f64,
+}
+
+impl Default for Repair {
+    fn default() -> Self {
+        Self { method: Repairing::Project, level: 0.1, loss_growth: 0.02, time_limit_s: 300.0 }
+    }
+}
+
+/// Whether and how to repair.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Repairing {
+    /// Certify what was trained or nothing.
+    Off,
+    /// The nearest second layer that is monotone.
+    Project,
+    /// Only weights of neurons that are always on grow.
+    Lift,
+}
+
 /// What can decide queries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -246,7 +289,7 @@ impl Config {
             epochs: self.train.epochs,
             batch_size: self.train.batch_size,
             learning_rate: self.train.learning_rate * self.train.learning_rate_drop.powi(attempt as i32),
-            averaging: self.train.averaging,
+            average_last: self.train.average_last,
             candidates: self.certify.candidates.max(1),
         }
     }
@@ -262,8 +305,25 @@ impl Config {
         }
     }
 
+    /// The settings of a repair; none if it is off.
+    pub fn repairing(&self) -> Option<milp::RepairOptions> {
+        let method = match self.repair.method {
+            Repairing::Off => return None,
+            Repairing::Project => milp::RepairMethod::Project,
+            Repairing::Lift => milp::RepairMethod::Lift,
+        };
+        Some(milp::RepairOptions {
+            method,
+            level: self.repair.level,
+            time_limit_s: self.repair.time_limit_s,
+            seed: self.seed,
+            ..milp::RepairOptions::default()
+        })
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         let at_least_one = [
+            ("ensemble", u64::from(self.ensemble)),
             ("train.epochs", u64::from(self.train.epochs)),
             ("train.batch_size", self.train.batch_size as u64),
             ("train.checkpoint_every", u64::from(self.train.checkpoint_every)),
@@ -285,7 +345,15 @@ impl Config {
                 "between 0 and 1",
                 (0.0..1.0).contains(&self.train.learning_rate_drop) && self.train.learning_rate_drop > 0.0,
             ),
-            ("train.averaging", self.train.averaging, "in [0, 1)", (0.0..1.0).contains(&self.train.averaging)),
+            (
+                "train.average_last",
+                self.train.average_last,
+                "from 0 to 1",
+                (0.0..=1.0).contains(&self.train.average_last),
+            ),
+            ("repair.level", self.repair.level, "above 0", self.repair.level > 0.0),
+            ("repair.loss_growth", self.repair.loss_growth, "0 or more", self.repair.loss_growth >= 0.0),
+            ("repair.time_limit_s", self.repair.time_limit_s, "above 0", self.repair.time_limit_s > 0.0),
             ("penalty.margin", self.penalty.margin, "above 0", self.penalty.margin > 0.0),
             ("escalation.lambda", e.lambda, "0 or more", e.lambda >= 0.0),
             ("escalation.lambda_growth", e.lambda_growth, "above 1", e.lambda_growth > 1.0),

@@ -12,6 +12,8 @@ use train::{Candidate, Epoch, Trainer, constant_loss};
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
+use crate::repair::{Repair, repair};
+use crate::report;
 use crate::run_folder::{Metrics, RunFolder};
 
 /// Trains at growing lambda until a network certifies or a limit is reached.
@@ -56,6 +58,8 @@ pub struct Round {
     pub checks: Vec<Check>,
     /// Number of epochs in which the network was verified during training, and in how many it was certified.
     pub during_training: Verifications,
+    /// The repair of the last epoch's network, if it is on.
+    pub repair: Option<Repair>,
     /// Wall-clock time of the training.
     pub training_s: f64,
     /// Wall-clock time of the verification.
@@ -86,6 +90,8 @@ struct Certified {
 struct Trained {
     /// The epochs with the best validation scores.
     candidates: Vec<Candidate>,
+    /// The last epoch, whatever its score.
+    last: Option<Candidate>,
     /// The best certified one, if networks were verified during training.
     certified: Option<(Check, Network)>,
     counts: Verifications,
@@ -181,14 +187,29 @@ impl<'a> Escalation<'a> {
         let Some((trained, attempts)) = self.train(number, lambda, &folder)? else { return Ok(None) };
         let training_s = start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let (checks, delivered) = match trained.certified {
-            Some((check, network)) => (vec![check], network),
-            None => {
-                // What was verified during training need not be verified again; one report has to be there.
-                let number = if self.config.certify.during_training > 0 { 1 } else { trained.candidates.len() };
-                let Some(verified) = self.verify(&trained.candidates[..number])? else { return Ok(None) };
-                verified
+        let mut repaired = None;
+        if let (Some(options), Some(last)) = (self.config.repairing(), &trained.last) {
+            self.progress.say("  repairing the last epoch's network");
+            let (record, network) = repair(self.config, self.data, &last.network, &options, self.interrupt)?;
+            if self.interrupt.load(Ordering::Relaxed) {
+                return Ok(None);
             }
+            self.progress.say(&format!("  {}", report::repair_text(&record)));
+            repaired = Some((record, Candidate { epoch: last.epoch.clone(), network }));
+        }
+        let candidates = match (&repaired, &trained.certified) {
+            (Some((record, candidate)), _) if record.accepted => std::slice::from_ref(candidate),
+            // What was verified during training need not be verified again; one report has to be there.
+            _ if self.config.certify.during_training > 0 => &trained.candidates[..1],
+            _ => &trained.candidates[..],
+        };
+        let accepted = repaired.as_ref().is_some_and(|(record, _)| record.accepted);
+        let (checks, delivered) = match trained.certified {
+            Some((check, network)) if !accepted => (vec![check], network),
+            _ => match self.verify(candidates)? {
+                Some(verified) => verified,
+                None => return Ok(None),
+            },
         };
         let round = Round {
             round: number,
@@ -197,6 +218,7 @@ impl<'a> Escalation<'a> {
             attempts,
             checks,
             during_training: trained.counts,
+            repair: repaired.map(|(record, _)| record),
             training_s,
             verification_s: start.elapsed().as_secs_f64(),
         };
@@ -283,7 +305,8 @@ impl<'a> Escalation<'a> {
             }
         }
         self.progress.end_training();
-        Ok(Some(Trained { candidates: trainer.candidates().to_vec(), certified, counts, finished: finite }))
+        let (candidates, last) = (trainer.candidates().to_vec(), trainer.last().cloned());
+        Ok(Some(Trained { candidates, last, certified, counts, finished: finite }))
     }
 
     /// The best certified network before epoch `next` of an interrupted attempt. What came later will come again.

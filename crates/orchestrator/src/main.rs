@@ -3,9 +3,11 @@
 mod attack;
 mod certification;
 mod config;
+mod ensemble;
 mod error;
 mod escalation;
 mod progress;
+mod repair;
 mod report;
 mod run_folder;
 
@@ -23,8 +25,9 @@ use train::Scores;
 use train::data::DataSet;
 
 use config::Config;
+use ensemble::Delivery;
 use error::{Error, Result, exit_code};
-use escalation::{Escalation, Outcome, StopReason};
+use escalation::StopReason;
 use progress::Progress;
 use report::FinalScores;
 use run_folder::RunFolder;
@@ -183,13 +186,13 @@ fn run(args: &RunArgs) -> Result<u8> {
     folder.write_json("run.json", &RunRecord::new(&config, &data, args, "running", None))?;
 
     let interrupt = interrupt_flag();
-    let outcome = Escalation::new(&config, &data, &folder, &mut progress, &interrupt).run()?;
+    let delivery = ensemble::run(&config, &data, &folder, &mut progress, &interrupt)?;
 
-    folder.write_json("run.json", &RunRecord::new(&config, &data, args, "finished", Some(outcome.stop)))?;
-    let summary = deliver(&config, &data, &folder, &outcome, &interrupt, start)?;
+    folder.write_json("run.json", &RunRecord::new(&config, &data, args, "finished", Some(delivery.stop)))?;
+    let summary = deliver(&config, &data, &folder, &delivery, &interrupt, start)?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
-        Format::Text => print_summary(&summary, &outcome, folder.path()),
+        Format::Text => print_summary(&summary, &delivery, folder.path()),
     }
     Ok(summary.exit_code)
 }
@@ -257,6 +260,7 @@ struct Summary {
     stop_reason: StopReason,
     rounds: usize,
     lambda: Option<f64>,
+    ensemble: u32,
     validation: Option<Scores>,
     test: Option<Scores>,
     seconds: f64,
@@ -270,22 +274,23 @@ fn deliver(
     config: &Config,
     data: &DataSet,
     folder: &RunFolder,
-    outcome: &Outcome,
+    delivery: &Delivery,
     interrupt: &AtomicBool,
     start: Instant,
 ) -> Result<Summary> {
     let mut summary = Summary {
         run: folder.path().to_path_buf(),
         verdict: "undecided",
-        stop_reason: outcome.stop,
-        rounds: outcome.rounds.len(),
-        lambda: outcome.rounds.last().map(|round| round.lambda),
+        stop_reason: delivery.stop,
+        rounds: delivery.rounds(),
+        lambda: delivery.lambda(),
+        ensemble: config.ensemble,
         validation: None,
         test: None,
         seconds: 0.0,
         exit_code: exit_code::UNDECIDED,
     };
-    if let Some(model) = &outcome.model {
+    if let Some(model) = &delivery.model {
         let scores = FinalScores::of(model, data);
         (summary.validation, summary.test) = (Some(scores.validation), Some(scores.test));
         let model_file = folder.path().join("model.safetensors");
@@ -295,7 +300,7 @@ fn deliver(
         let report = certification::certify(&Model::load(&model_file)?, &config.verification(), control, &certificate)?;
         let verdict = &report.verdict;
         summary.verdict = verdict.word();
-        let exhausted = matches!(outcome.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));
+        let exhausted = matches!(delivery.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));
         let refuted = || report.queries.iter().flatten().filter(|q| q.verdict.is_refuted());
         if verdict.is_certified() {
             summary.exit_code = exit_code::CERTIFIED;
@@ -304,19 +309,22 @@ fn deliver(
         }
         folder.write_json("verdict.json", &report)?;
         folder.write_json("counterexamples.json", &refuted().collect::<Vec<_>>())?;
-        folder.write("report.md", report::render(config, data, outcome, model, &report, scores).as_bytes())?;
+        folder.write("report.md", report::render(config, data, delivery, model, &report, scores).as_bytes())?;
     }
-    if outcome.stop == StopReason::Interrupted {
+    if delivery.stop == StopReason::Interrupted {
         summary.exit_code = exit_code::INTERRUPTED;
     }
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
 }
 
-fn print_summary(summary: &Summary, outcome: &Outcome, folder: &Path) {
-    println!("verdict     {} ({})", summary.verdict, report::stop_reason(&outcome.stop));
+fn print_summary(summary: &Summary, delivery: &Delivery, folder: &Path) {
+    println!("verdict     {} ({})", summary.verdict, report::stop_reason(&delivery.stop));
     if let Some(lambda) = summary.lambda {
         println!("lambda      {lambda} after {} rounds", summary.rounds);
+        if summary.ensemble > 1 {
+            println!("ensemble    mean of {} networks", summary.ensemble);
+        }
     }
     for (name, scores) in [("validation", &summary.validation), ("test", &summary.test)] {
         if let Some(scores) = scores {

@@ -4,12 +4,14 @@ use std::fmt::Write;
 
 use certificate::exact::approximate;
 use certificate::{Checked, Counterexample, Direction, Model, Target, Verdict};
-use milp::NetworkReport;
+use milp::{NetworkReport, RepairEnd};
 use train::Scores;
 use train::data::{DataSet, DomainKind};
 
 use crate::config::Config;
-use crate::escalation::{Outcome, Round, StopReason};
+use crate::ensemble::Delivery;
+use crate::escalation::{Round, StopReason};
+use crate::repair::{self, Repair};
 
 /// Writing to a string cannot fail.
 macro_rules! line {
@@ -28,11 +30,7 @@ pub struct FinalScores {
 impl FinalScores {
     /// Evaluates the exported network on both parts.
     pub fn of(model: &Model, data: &DataSet) -> Self {
-        let score = |part: &train::data::Part| {
-            let row = |x: &[f32]| model.network.evaluate(&x.iter().map(|v| f64::from(*v)).collect::<Vec<_>>())[0];
-            let outputs: Vec<f64> = part.x.chunks(data.features.len()).map(row).collect();
-            Scores::of_f64(data.task, &outputs, &part.y)
-        };
+        let score = |part| repair::scores(&model.network, part, data);
         Self { validation: score(&data.validation), test: score(&data.test) }
     }
 }
@@ -41,16 +39,16 @@ impl FinalScores {
 pub fn render(
     config: &Config,
     data: &DataSet,
-    outcome: &Outcome,
+    delivery: &Delivery,
     model: &Model,
     report: &NetworkReport,
     scores: FinalScores,
 ) -> String {
     let mut text = String::new();
-    verdict(&mut text, config, data, outcome, &report.verdict);
+    verdict(&mut text, config, data, delivery, &report.verdict);
     scores_table(&mut text, data, scores);
     bounds_tables(&mut text, model, report);
-    history(&mut text, &outcome.rounds);
+    history(&mut text, &delivery.members);
     claims(&mut text, config, model);
     text
 }
@@ -86,7 +84,7 @@ fn word(direction: Direction) -> &'static str {
     }
 }
 
-fn verdict(text: &mut String, config: &Config, data: &DataSet, outcome: &Outcome, verdict: &Verdict) {
+fn verdict(text: &mut String, config: &Config, data: &DataSet, delivery: &Delivery, verdict: &Verdict) {
     line!(text, "# {}: {}\n", config.name, headline(verdict));
     line!(text, "{}\n", data.title);
     match verdict {
@@ -111,7 +109,7 @@ fn verdict(text: &mut String, config: &Config, data: &DataSet, outcome: &Outcome
         let (direction, range) = (word(feature.direction), feature.range);
         line!(text, "| {} ({} to {}) | {direction} |", feature.name, range.lower, range.upper);
     }
-    line!(text, "\nThe run stopped because {}.\n", stop_reason(&outcome.stop));
+    line!(text, "\nThe run stopped because {}.\n", stop_reason(&delivery.stop));
 }
 
 fn headline(verdict: &Verdict) -> &'static str {
@@ -172,6 +170,48 @@ fn scores_table(text: &mut String, data: &DataSet, scores: FinalScores) {
     line!(text, "{} rows, split `{}`.\n", data.fit.len(), data.split);
 }
 
+/// What a repair did, in a few words.
+pub fn repair_text(repair: &Repair) -> String {
+    let cost = format!(
+        "validation loss {:.4} -> {:.4}, {} -> {}, {:.1} s",
+        repair.before.loss,
+        repair.after.loss,
+        score_text(&repair.before),
+        score_text(&repair.after),
+        repair.seconds
+    );
+    match &repair.end {
+        RepairEnd::Certified if repair.cuts() == 0 => "monotone as trained: nothing was repaired".into(),
+        RepairEnd::Certified if repair.accepted => {
+            format!("repaired: {} violated activation patterns cut off; {cost}", repair.cuts())
+        }
+        RepairEnd::Certified => {
+            format!("the repair costs too much ({} patterns cut off; {cost}): a larger lambda is needed", repair.cuts())
+        }
+        RepairEnd::Infeasible { block, row, input } => {
+            format!(
+                "no repair: the conditions on output {} of block {} contradict each other in input {}",
+                row + 1,
+                block + 1,
+                input + 1
+            )
+        }
+        RepairEnd::Undecided { queries, limit } => {
+            let names = queries
+                .iter()
+                .take(5)
+                .map(|(block, q)| format!("block {} output {} input {}", block + 1, q.row + 1, q.input + 1));
+            let more = if queries.len() > 5 { ", ..." } else { "" };
+            format!(
+                "no repair ({}); {} queries are open: {}{more}",
+                reason(limit),
+                queries.len(),
+                names.collect::<Vec<_>>().join(", ")
+            )
+        }
+    }
+}
+
 /// The score in words.
 pub fn score_text(scores: &Scores) -> String {
     match (scores.accuracy, scores.rmse) {
@@ -207,11 +247,23 @@ fn bounds_tables(text: &mut String, model: &Model, report: &NetworkReport) {
     }
 }
 
-fn history(text: &mut String, rounds: &[Round]) {
+fn history(text: &mut String, members: &[Vec<Round>]) {
     line!(text, "## Rounds\n");
-    line!(text, "| round | lambda | learning rate | epochs verified | verdict | training | verification |");
-    line!(text, "|---|---|---|---|---|---|---|");
-    for round in rounds {
+    if members.len() > 1 {
+        line!(
+            text,
+            "The network delivered is the mean of {} networks, trained one by one. A sum of monotone",
+            members.len()
+        );
+        line!(text, "functions is monotone: the proof above holds the proofs of all members, side by side, and a last");
+        line!(text, "block that adds their outputs with positive weights. No query was about two members together.\n");
+    }
+    line!(
+        text,
+        "| member | round | lambda | learning rate | epochs verified | verdict | training | repair and verification |"
+    );
+    line!(text, "|---|---|---|---|---|---|---|---|");
+    for (member, round) in members.iter().enumerate().flat_map(|(m, rounds)| rounds.iter().map(move |r| (m + 1, r))) {
         let verdict = round.delivered().map_or("-", |check| check.report.verdict.word());
         let Round { lambda, learning_rate, checks, training_s, verification_s, during_training, .. } = round;
         let counts = during_training;
@@ -221,9 +273,18 @@ fn history(text: &mut String, rounds: &[Round]) {
         };
         line!(
             text,
-            "| {} | {lambda} | {learning_rate} | {verified} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
+            "| {member} | {} | {lambda} | {learning_rate} | {verified} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
             round.round + 1
         );
+    }
+    line!(text, "");
+    for (member, rounds) in members.iter().enumerate() {
+        for round in rounds {
+            if let Some(repair) = &round.repair {
+                let whose = if members.len() > 1 { format!("Member {}, round", member + 1) } else { "Round".into() };
+                line!(text, "- {whose} {}: {}.", round.round + 1, repair_text(repair));
+            }
+        }
     }
     line!(text, "");
 }

@@ -138,6 +138,16 @@ impl RunFolder {
         Ok(name)
     }
 
+    /// The folder of a member of an ensemble, made if it is not there.
+    ///
+    /// # Errors
+    /// If it cannot be made.
+    pub fn member(&self, member: u32) -> Result<Self> {
+        let path = self.path.join(format!("members/{member:02}"));
+        self.make(&path)?;
+        Ok(Self { path })
+    }
+
     /// The names of the files in a folder of the run, sorted.
     ///
     /// # Errors

@@ -22,7 +22,7 @@ fn settings(hidden: usize, lambda: f64) -> Training {
         epochs: u32::MAX,
         batch_size: 256,
         learning_rate: 5e-3,
-        averaging: 0.0,
+        average_last: 0.0,
         candidates: 1,
     }
 }

@@ -18,12 +18,13 @@ use crate::{Error, Result};
 struct Header {
     version: u32,
     next_epoch: u32,
+    last: Option<Epoch>,
     candidates: Vec<Epoch>,
     /// For each block.
     witnesses: Vec<usize>,
 }
 
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 const HEADER: &str = "checkpoint";
 
 impl<'a> Trainer<'a> {
@@ -38,6 +39,7 @@ impl<'a> Trainer<'a> {
         let header = Header {
             version: VERSION,
             next_epoch: self.next_epoch,
+            last: self.last.as_ref().map(|last| last.epoch.clone()),
             candidates: self.candidates.iter().map(|c| c.epoch.clone()).collect(),
             witnesses: self.witnesses.iter().map(Vec::len).collect(),
         };
@@ -104,6 +106,11 @@ impl<'a> Trainer<'a> {
             return Err(broken(&"the candidates or the average are cut short"));
         }
         let networks = numbers.chunks_exact(size).map(|flat| template.with_flat(flat));
+        let network = |flat: &[f32]| template.with_flat(flat).map_err(|e| broken(&e));
+        trainer.last = match header.last {
+            Some(epoch) => Some(Candidate { epoch, network: network(&trainer.average)? }),
+            None => None,
+        };
         let candidates = header.candidates.into_iter().zip(networks);
         trainer.candidates = candidates
             .map(|(epoch, network)| Ok(Candidate { epoch, network: network.map_err(|e| broken(&e))? }))

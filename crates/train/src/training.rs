@@ -41,9 +41,9 @@ pub struct Training {
     pub batch_size: usize,
     /// Step size of Adam.
     pub learning_rate: f64,
-    /// Share of the past in the running average of the weights, taken once per epoch; 0 keeps the epoch's own weights.
-    /// The average is what is scored, kept and certified.
-    pub averaging: f64,
+    /// Share of the epochs, the last ones, whose weights are averaged (stochastic weight averaging, Izmailov et al. 2018);
+    /// 0 keeps each epoch's own weights. The average so far is what is scored, kept and certified.
+    pub average_last: f64,
     /// How many of the best epochs are kept for certification.
     pub candidates: usize,
 }
@@ -78,8 +78,9 @@ pub struct Trainer<'a> {
     pub(crate) chain: Chain,
     pub(crate) optimizer: ModuleOptimizer,
     pub(crate) next_epoch: u32,
-    /// The running average of the network's numbers.
+    /// The numbers of the last epoch's network, averaged over the last epochs.
     pub(crate) average: Vec<f32>,
+    pub(crate) last: Option<Candidate>,
     /// The best epochs so far, best first.
     pub(crate) candidates: Vec<Candidate>,
     /// For each block points where it was found not to be monotone, or nearly so, the newest last.
@@ -108,6 +109,7 @@ impl<'a> Trainer<'a> {
             optimizer: AdamConfig::new().with_epsilon(1e-8).init(),
             next_epoch: 0,
             average: Vec::new(),
+            last: None,
             candidates: Vec::new(),
             one_thread: Arc::new(ThreadPoolBuilder::new().num_threads(1).build().expect("a thread can be started")),
             domain: Domain::unit_cube(data.features.len()),
@@ -136,6 +138,11 @@ impl<'a> Trainer<'a> {
     /// The best epochs so far by validation score, best first.
     pub fn candidates(&self) -> &[Candidate] {
         &self.candidates
+    }
+
+    /// The network of the last epoch that was run, averaged if its weights are; none before the first.
+    pub fn last(&self) -> Option<&Candidate> {
+        self.last.as_ref()
     }
 
     /// Takes in a point of a block's box where an output does not, or hardly, follow an input. From then on half of the
@@ -182,6 +189,7 @@ impl<'a> Trainer<'a> {
             Epoch { epoch, loss: loss_sum / rows.len() as f64, penalty: penalty_sum / f64::from(steps), validation };
         let candidate = Candidate { epoch: record, network };
         self.keep(candidate.clone());
+        self.last = Some(candidate.clone());
         self.next_epoch += 1;
         Some(candidate)
     }
@@ -228,17 +236,20 @@ impl<'a> Trainer<'a> {
         }
     }
 
-    /// The network whose numbers are the running average up to and with `network`. `None` if it is no longer finite.
+    /// The network whose numbers are the mean of those from the first averaged epoch up to `network`, which is this epoch's.
+    /// `None` if it is no longer finite.
     ///
     /// Steps of Adam circle around a minimum; the average sits nearer to it, and violates monotonicity less.
     fn averaged(&mut self, network: Network) -> Option<Network> {
-        let past = self.settings.averaging as f32;
         let current = network.to_flat();
-        if past == 0.0 || self.average.is_empty() {
+        let averaged = (self.settings.average_last * f64::from(self.settings.epochs)).round() as u32;
+        let first = self.settings.epochs - averaged.min(self.settings.epochs);
+        if self.next_epoch <= first || averaged == 0 {
             self.average = current;
             return Some(network);
         }
-        self.average.iter_mut().zip(&current).for_each(|(a, w)| *a = past * *a + (1.0 - past) * w);
+        let share = 1.0 / (self.next_epoch - first + 1) as f32;
+        self.average.iter_mut().zip(&current).for_each(|(a, w)| *a += share * (w - *a));
         network.with_flat(&self.average).ok()
     }
 
@@ -334,7 +345,7 @@ mod tests {
             epochs: 6,
             batch_size: 32,
             learning_rate: 5e-3,
-            averaging: 0.5,
+            average_last: 0.5,
             candidates: 3,
         }
     }
@@ -385,6 +396,14 @@ mod tests {
                 assert_eq!(train(&mut second), expected[stop..], "stopped after {stop}");
                 assert_eq!(second.chain.to_network(), undisturbed.chain.to_network());
                 assert_eq!(second.average, undisturbed.average);
+                assert_eq!(
+                    first.checkpoint().unwrap(),
+                    Trainer::resume(settings.clone(), &data, &first.checkpoint().unwrap())
+                        .unwrap()
+                        .checkpoint()
+                        .unwrap()
+                );
+                assert_eq!(second.last(), undisturbed.last());
                 assert_eq!(second.witnesses, undisturbed.witnesses);
                 assert_eq!(second.candidates(), undisturbed.candidates());
             }

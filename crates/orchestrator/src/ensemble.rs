@@ -1,0 +1,76 @@
+//! Several networks trained with different seeds, delivered as their mean.
+
+use std::sync::atomic::AtomicBool;
+
+use certificate::Model;
+use train::data::DataSet;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::escalation::{Escalation, Outcome, Round, StopReason};
+use crate::progress::Progress;
+use crate::run_folder::RunFolder;
+
+/// What a run delivers.
+pub struct Delivery {
+    /// Why it ended; with several members that of the first one that was not certified.
+    pub stop: StopReason,
+    /// The rounds of each member.
+    pub members: Vec<Vec<Round>>,
+    /// The model; none if it was stopped before every member had one.
+    pub model: Option<Model>,
+}
+
+impl Delivery {
+    /// The weight of the penalty that the members ended with, the largest one.
+    pub fn lambda(&self) -> Option<f64> {
+        let last = |rounds: &Vec<Round>| rounds.last().map(|round| round.lambda);
+        self.members.iter().filter_map(last).max_by(f64::total_cmp)
+    }
+
+    /// Rounds of all members together.
+    pub fn rounds(&self) -> usize {
+        self.members.iter().map(Vec::len).sum()
+    }
+}
+
+/// Trains `config.ensemble` networks, one after the other, and takes their mean. The records of several members lie in
+/// `members/NN/`; finished ones are not run again.
+///
+/// # Errors
+/// As [`Escalation::run`].
+pub fn run(
+    config: &Config,
+    data: &DataSet,
+    folder: &RunFolder,
+    progress: &mut Progress,
+    interrupt: &AtomicBool,
+) -> Result<Delivery> {
+    if config.ensemble == 1 {
+        let Outcome { stop, rounds, model } = Escalation::new(config, data, folder, progress, interrupt).run()?;
+        return Ok(Delivery { stop, members: vec![rounds], model });
+    }
+    let mut delivery = Delivery { stop: StopReason::Certified, members: Vec::new(), model: None };
+    let mut models = Vec::new();
+    for member in 0..config.ensemble {
+        progress.say(&format!("member {} of {}", member + 1, config.ensemble));
+        let config = Config { seed: member_seed(config.seed, member), ..config.clone() };
+        let folder = folder.member(member)?;
+        let Outcome { stop, rounds, model } = Escalation::new(&config, data, &folder, progress, interrupt).run()?;
+        if delivery.stop == StopReason::Certified {
+            delivery.stop = stop;
+        }
+        delivery.members.push(rounds);
+        models.extend(model);
+        if stop == StopReason::Interrupted {
+            return Ok(delivery);
+        }
+    }
+    delivery.model = Some(Model::mean(&models)?);
+    Ok(delivery)
+}
+
+/// The first member is what the seed gives by itself; the others are far from every seed that a person would type.
+fn member_seed(seed: u64, member: u32) -> u64 {
+    seed.wrapping_add(u64::from(member) << 32)
+}
