@@ -1,5 +1,6 @@
 //! Trains partially monotone networks: data sets by manifest, architectures as chains of two-layer blocks, the gradient
-//! penalty, and a training loop that can be stopped and resumed bit for bit.
+//! penalty, and a training loop that can be stopped and resumed bit for bit. Monotone boosted trees are there to compare
+//! with.
 //!
 //! What leaves this crate are [`certificate::Network`]s; it knows nothing about how they are verified.
 
@@ -14,6 +15,7 @@ pub mod penalty;
 mod seeds;
 pub mod tangent;
 mod training;
+pub mod trees;
 
 pub use architecture::{Architecture, BlockShape, ChainShape};
 pub use backend::Backend;

@@ -2,10 +2,11 @@ use std::fs;
 use std::path::Path;
 
 use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{Rng, SeedableRng};
+use rand_chacha::rand_core::SeedableRng;
 
 use super::error::{DataError, Result};
 use super::manifest::Split;
+use crate::seeds::below;
 
 /// The rows of each part, in the order in which they are to be used.
 #[derive(Debug, PartialEq)]
@@ -62,15 +63,11 @@ fn kept(rows: usize, fraction: f64) -> usize {
 }
 
 /// The numbers below `n` in an order drawn from `seed`: a Fisher-Yates shuffle from the last place down.
-///
-/// Written here, although `rand` has one, so that its next version cannot change a published table.
 fn permutation(n: usize, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut order: Vec<usize> = (0..n).collect();
     for last in (1..n).rev() {
-        // The high half of the product is a number in 0..=last, uniform up to a bias of 2^-64 times n.
-        let other = (u128::from(rng.next_u64()) * (last as u128 + 1)) >> 64;
-        order.swap(last, other as usize);
+        order.swap(last, below(&mut rng, last + 1));
     }
     order
 }
