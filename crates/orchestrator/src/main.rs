@@ -2,6 +2,8 @@
 
 mod attack;
 mod certification;
+mod compare;
+mod comparison;
 mod config;
 mod ensemble;
 mod error;
@@ -20,7 +22,7 @@ use std::time::Instant;
 use certificate::{Conclusion, Model, Query};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use milp::Control;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use train::Scores;
 use train::data::DataSet;
 
@@ -61,6 +63,12 @@ enum Command {
     ///
     /// Exit status: 0 none; 1 a violation; 3 undecided.
     Attack(attack::AttackArgs),
+    /// Say which of two methods is better on the same data, and how sure one can be of it: a configuration against
+    /// another one or against monotone boosted trees, over the official split and random re-splits.
+    ///
+    /// The same command goes on where it was stopped. Exit status: 0 compared, whatever came out; 2 bad usage,
+    /// configuration or data; 130 interrupted.
+    Compare(compare::CompareArgs),
     /// Print the mixed-integer programme of one query, for any other solver.
     Export(ExportArgs),
 }
@@ -153,6 +161,7 @@ fn dispatch(cli: Cli) -> u8 {
         }),
         (Some(Command::Check(args)), _) => check(&args),
         (Some(Command::Attack(args)), _) => attack::attack(&args),
+        (Some(Command::Compare(args)), _) => compare::compare(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
     };
@@ -174,7 +183,6 @@ fn dispatch(cli: Cli) -> u8 {
 }
 
 fn run(args: &RunArgs) -> Result<u8> {
-    let start = Instant::now();
     let config = Config::load(&args.config, &args.overrides)?;
     let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
     // Before anything is written, so that an architecture or a backend that cannot be had leaves no folder behind.
@@ -183,18 +191,33 @@ fn run(args: &RunArgs) -> Result<u8> {
     let folder = if args.resume { RunFolder::resume(&config, out)? } else { RunFolder::create(&config, out)? };
     let mut progress = Progress::new(args.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
-    folder.write_json("run.json", &RunRecord::new(&config, &data, args, "running", None))?;
-
-    let interrupt = interrupt_flag();
-    let delivery = ensemble::run(&config, &data, &folder, &mut progress, &interrupt)?;
-
-    folder.write_json("run.json", &RunRecord::new(&config, &data, args, "finished", Some(delivery.stop)))?;
-    let summary = deliver(&config, &data, &folder, &delivery, &interrupt, start)?;
+    let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt_flag())?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
         Format::Text => print_summary(&summary, &delivery, folder.path()),
     }
     Ok(summary.exit_code)
+}
+
+/// Runs an escalation in its folder, from wherever it is to its end, and leaves everything that a run leaves.
+fn complete(
+    config: &Config,
+    overrides: &[String],
+    data: &DataSet,
+    folder: &RunFolder,
+    progress: &mut Progress,
+    interrupt: &AtomicBool,
+) -> Result<(Summary, Delivery)> {
+    let start = Instant::now();
+    folder.write_json("run.json", &RunRecord::new(config, data, overrides, "running", None))?;
+    let delivery = ensemble::run(config, data, folder, progress, interrupt)?;
+    folder.write_json("run.json", &RunRecord::new(config, data, overrides, "finished", Some(delivery.stop)))?;
+    let summary = deliver(config, data, folder, &delivery, interrupt, start)?;
+    // The last file, and only of a run that was not stopped: where it is, there is nothing left to do.
+    if !interrupt.load(Ordering::Relaxed) {
+        folder.write_json(SUMMARY, &summary)?;
+    }
+    Ok((summary, delivery))
 }
 
 /// Checks a certificate and says what it proves.
@@ -252,11 +275,14 @@ fn interrupt_flag() -> Arc<AtomicBool> {
     flag
 }
 
-/// What `--format json` prints.
-#[derive(Serialize)]
+/// Name of the summary in a run folder.
+const SUMMARY: &str = "summary.json";
+
+/// What `--format json` prints, and `summary.json`.
+#[derive(Serialize, Deserialize)]
 struct Summary {
     run: PathBuf,
-    verdict: &'static str,
+    verdict: String,
     stop_reason: StopReason,
     rounds: usize,
     lambda: Option<f64>,
@@ -280,7 +306,7 @@ fn deliver(
 ) -> Result<Summary> {
     let mut summary = Summary {
         run: folder.path().to_path_buf(),
-        verdict: "undecided",
+        verdict: "undecided".into(),
         stop_reason: delivery.stop,
         rounds: delivery.rounds(),
         lambda: delivery.lambda(),
@@ -299,7 +325,7 @@ fn deliver(
         let certificate = folder.path().join(certification::FILE);
         let report = certification::certify(&Model::load(&model_file)?, &config.verification(), control, &certificate)?;
         let verdict = &report.verdict;
-        summary.verdict = verdict.word();
+        summary.verdict = verdict.word().into();
         let exhausted = matches!(delivery.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));
         let refuted = || report.queries.iter().flatten().filter(|q| q.verdict.is_refuted());
         if verdict.is_certified() {
@@ -373,7 +399,13 @@ struct Hardware {
 }
 
 impl<'a> RunRecord<'a> {
-    fn new(config: &Config, data: &'a DataSet, args: &'a RunArgs, status: &'a str, stop: Option<StopReason>) -> Self {
+    fn new(
+        config: &Config,
+        data: &'a DataSet,
+        overrides: &'a [String],
+        status: &'a str,
+        stop: Option<StopReason>,
+    ) -> Self {
         let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpu_info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": "));
         Self {
@@ -382,7 +414,7 @@ impl<'a> RunRecord<'a> {
             commit: env!("BUILD_COMMIT"),
             status,
             stop_reason: stop,
-            overrides: &args.overrides,
+            overrides,
             seed: config.seed,
             data: DataRecord {
                 name: &data.name,

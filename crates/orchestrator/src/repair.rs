@@ -59,8 +59,12 @@ pub fn repair(
 
 /// The scores of a network, computed in `f64`.
 pub fn scores(network: &Network, part: &Part, data: &DataSet) -> Scores {
-    let outputs: Vec<f64> = inputs(part, data).map(|x| network.evaluate(&x)[0]).collect();
-    Scores::of_f64(data.task, &outputs, &part.y)
+    Scores::of_f64(data.task, &outputs(network, part, data), &part.y)
+}
+
+/// The first output of a network for each row, in `f64` from the exported weights.
+pub fn outputs(network: &Network, part: &Part, data: &DataSet) -> Vec<f64> {
+    inputs(part, data).map(|x| network.evaluate(&x)[0]).collect()
 }
 
 fn inputs<'a>(part: &'a Part, data: &DataSet) -> impl Iterator<Item = Vec<f64>> + 'a {

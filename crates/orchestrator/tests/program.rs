@@ -151,6 +151,160 @@ fn a_killed_run_resumes_bit_for_bit() {
     }
 }
 
+/// `compare` of the smoke configuration, short, over two re-splits.
+fn compare(folder: &Path, more: &[&str]) -> Output {
+    let mut args = vec!["compare", "configs/smoke.toml", "--splits", "2", "--format", "json", "--trees-settings", "2"];
+    args.extend(["--set", "train.epochs=6", "--set", "escalation.round_limit=1"]);
+    args.extend(["--out", folder.to_str().unwrap()]);
+    args.extend(more);
+    run(&args)
+}
+
+/// The means and differences in a table of `comparison.json`, once more.
+fn check_table(table: &serde_json::Value) {
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    let rows = table["resplits"].as_array().unwrap();
+    assert_eq!(rows.iter().map(|row| row["split"].as_str().unwrap()).collect::<Vec<_>>(), ["1", "2"]);
+    assert_eq!(table["official"]["split"], "official");
+    let difference = |row: &serde_json::Value| number(&row["paired"]["first"]) - number(&row["paired"]["second"]);
+    let found: Vec<f64> = rows.iter().map(difference).collect();
+    for (row, difference) in rows.iter().zip(&found) {
+        assert!((number(&row["paired"]["difference"]) - difference).abs() < 1e-9);
+    }
+    let summary = &table["summary"];
+    assert!((number(&summary["difference"]) - (found[0] + found[1]) / 2.0).abs() < 1e-9);
+    // Of two numbers the standard deviation over the root of two is half their distance.
+    assert!((number(&summary["standard_error"]) - (found[0] - found[1]).abs() / 2.0).abs() < 1e-9);
+}
+
+#[test]
+fn a_comparison_with_trees_resumes_and_adds_up() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("against-trees");
+    let first = compare(&folder, &["--trees", "--seeds", "2"]);
+    assert_eq!(first.status.code(), Some(0), "{}", text(&first.stderr));
+    let comparison: serde_json::Value =
+        serde_json::from_slice(&first.stdout).expect("one JSON object and nothing else");
+    assert_eq!(comparison["metric"], "rmse");
+    assert!(comparison["test_rows"].as_str().unwrap().contains("no part in any choice"));
+    assert_eq!(comparison["methods"][1]["name"], "trees");
+    assert_eq!(comparison["methods"][0]["certified"]["of"], 6);
+    check_table(&comparison["single"]);
+    check_table(&comparison["ensemble"]);
+    let runs = comparison["runs"].as_array().unwrap();
+    assert_eq!(runs.len(), 12);
+    // Rents from 200 to 1,800: errors are in that unit. Single scores are the means over the seeds.
+    let score = |method: &str, split: &str| {
+        let of = |run: &&serde_json::Value| run["method"] == method && run["split"] == split;
+        let scores: Vec<f64> = runs.iter().filter(of).map(|run| run["score"].as_f64().unwrap()).collect();
+        assert!(scores.len() == 2 && scores.iter().all(|score| (10.0..800.0).contains(score)), "{scores:?}");
+        (scores[0] + scores[1]) / 2.0
+    };
+    let official = &comparison["single"]["official"]["paired"];
+    assert!((official["first"].as_f64().unwrap() - score("smoke", "official")).abs() < 1e-9);
+    assert!((official["second"].as_f64().unwrap() - score("trees", "official")).abs() < 1e-9);
+    let stored: serde_json::Value = serde_json::from_slice(&fs::read(folder.join("comparison.json")).unwrap()).unwrap();
+    assert_eq!(stored, comparison);
+
+    // Again: nothing is run, the result is the same. One run and one tuning taken away: they alone are made again.
+    let again = compare(&folder, &["--trees", "--seeds", "2"]);
+    assert_eq!(again.stdout, first.stdout);
+    assert!(!text(&again.stderr).contains("split "), "{}", text(&again.stderr));
+    fs::remove_dir_all(folder.join("smoke/1-1")).unwrap();
+    fs::remove_file(folder.join("trees/2.json")).unwrap();
+    let again = compare(&folder, &["--trees", "--seeds", "2"]);
+    let progress = text(&again.stderr);
+    assert_eq!(progress.matches("split ").count(), 2, "{progress}");
+    assert!(progress.contains("split 1: smoke, seed 1") && progress.contains("split 2: tuning trees"), "{progress}");
+    let repeated: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    for table in ["single", "ensemble"] {
+        assert_eq!(repeated[table], comparison[table], "the same runs gave other numbers");
+    }
+
+    // What was made in another way is not mixed in.
+    let other = compare(&folder, &["--trees=fit", "--seeds", "2"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("another way"), "{}", text(&other.stderr));
+    let other = compare(&folder, &["--trees", "--set", "train.epochs=7"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("another configuration"), "{}", text(&other.stderr));
+    fs::write(folder.join("manifest.toml"), "format = 0").unwrap();
+    let other = compare(&folder, &["--trees", "--seeds", "2"]);
+    assert_eq!(other.status.code(), Some(2));
+    assert!(text(&other.stderr).contains("manifest has changed"), "{}", text(&other.stderr));
+}
+
+#[test]
+fn a_configuration_equals_itself_and_differs_from_another() {
+    let temporary = tempfile::tempdir().unwrap();
+    let same = compare(&temporary.path().join("same"), &["configs/smoke.toml"]);
+    assert_eq!(same.status.code(), Some(0), "{}", text(&same.stderr));
+    let same: serde_json::Value = serde_json::from_slice(&same.stdout).unwrap();
+    assert_eq!(same["methods"][1]["name"], "smoke-other");
+    assert_eq!(same["single"]["summary"]["difference"], 0.0);
+    assert!(same.get("ensemble").is_none());
+
+    let other = ["configs/smoke.toml", "--set-other", "architecture.hidden=4", "--splits=1", "--format=text"];
+    let args =
+        ["compare", "configs/smoke.toml", "--set", "train.epochs=6", "--set", "escalation.round_limit=1", "--out"];
+    let folder = temporary.path().join("other");
+    let different = run(&[&args[..], &[folder.to_str().unwrap()], &other[..]].concat());
+    let table = text(&different.stdout);
+    assert_eq!(different.status.code(), Some(0), "{}", text(&different.stderr));
+    assert!(table.contains("the test rows played no part in any choice"), "{table}");
+    assert!(table.contains("--set architecture.hidden=4"), "{table}");
+    let row = table.lines().find(|line| line.starts_with("official")).unwrap();
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    assert_ne!(cells[1], cells[2], "{row}");
+}
+
+#[test]
+fn a_comparison_is_stopped_and_goes_on() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("stopped");
+    let args = ["compare", "configs/smoke.toml", "--trees", "--splits", "1", "--trees-settings", "1", "--out"];
+    let args = [&args[..], &[folder.to_str().unwrap()]].concat();
+    let child = orchestrator(&args).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // As soon as the first run has begun.
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !folder.join("smoke/official-0/run.json").exists() {
+        assert!(Instant::now() < deadline, "nothing was begun");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    let stopped = child.wait_with_output().unwrap();
+    assert_eq!(stopped.status.code(), Some(130), "{}", text(&stopped.stderr));
+    assert!(stopped.stdout.is_empty() && !folder.join("comparison.json").exists());
+    let resumed = run(&args);
+    assert_eq!(resumed.status.code(), Some(0), "{}", text(&resumed.stderr));
+    assert!(folder.join("comparison.json").exists());
+}
+
+#[test]
+fn what_cannot_be_compared_is_refused() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("refused");
+    let refused = |more: &[&str], words: &[&str]| {
+        let output = compare(&folder, more);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {message}");
+        for word in words {
+            assert!(message.contains(word), "{more:?}: {word} is missing in\n{message}");
+        }
+        assert!(!folder.exists(), "{more:?} left a folder");
+    };
+    refused(&[], &["--trees"]);
+    refused(&["configs/smoke.toml", "--trees"], &["--trees"]);
+    refused(&["configs/compas.toml"], &["different data sets", "compas", "example"]);
+    refused(
+        &["configs/smoke.toml", "--set-other", "data.split=file_order"],
+        &["split the rows differently", "file_order"],
+    );
+    refused(&["configs/smoke.toml", "--set-other", "data.split_seed=5"], &["split the rows differently", "seed 5"]);
+    refused(&["--trees", "--seeds", "0"], &["--seeds"]);
+    refused(&["--trees", "--set", "train.epoch=1"], &["train.epoch", "did you mean"]);
+}
+
 /// Every way to ask for something impossible: exit status 2, a message that names what is wrong, and no folder.
 #[test]
 fn bad_input_is_named_and_leaves_nothing_behind() {
