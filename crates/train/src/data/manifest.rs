@@ -31,6 +31,8 @@ pub struct Manifest {
     pub dataset_path: Option<PathBuf>,
     /// SHA-256 of the table's bytes as they are stored (compressed, if it is), in hexadecimal.
     pub sha256: String,
+    /// A second file with the same columns, whose rows follow those of the first.
+    pub continued: Option<Continued>,
     /// Between cells; one ASCII character. Spaces around a cell never count.
     #[serde(default = "comma", deserialize_with = "ascii")]
     pub delimiter: u8,
@@ -52,6 +54,18 @@ pub struct Manifest {
     pub splits: BTreeMap<String, Split>,
     /// The split to take if none is asked for.
     pub default_split: String,
+}
+
+/// A file whose rows follow those of the first: some tables are published as a training and a test file.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Continued {
+    /// The file, relative to the manifest.
+    pub file: PathBuf,
+    /// The same relative to the folder of data sets.
+    pub dataset_path: Option<PathBuf>,
+    /// SHA-256 of its bytes as they are stored.
+    pub sha256: String,
 }
 
 /// Where the data come from.

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use self::encode::Encoder;
 pub use self::error::{Cell, DataError, Result};
-pub use self::manifest::{ColumnKind, FeatureColumn, Filter, Manifest, Range, Source, Split, Target};
+pub use self::manifest::{ColumnKind, Continued, FeatureColumn, Filter, Manifest, Range, Source, Split, Target};
 use self::table::Table;
 
 /// Name of the environment variable with the folder in which tables are looked for that are not beside their manifest.
@@ -60,9 +60,9 @@ pub struct DataSet {
     pub split: String,
     /// The seed that the split was drawn from, if it was drawn.
     pub split_seed: Option<u64>,
-    /// The file that was read.
+    /// The file that was read, the first if there are two.
     pub file: PathBuf,
-    /// SHA-256 of its bytes in hexadecimal.
+    /// SHA-256 of its bytes in hexadecimal; of two files, of the bytes of both one after the other.
     pub sha256: String,
 }
 
@@ -117,7 +117,7 @@ pub struct Part {
     pub x: Vec<f32>,
     /// One target per row.
     pub y: Vec<f32>,
-    /// For each row its number in the file, counted from 0 without the header.
+    /// For each row its number in the file, counted from 0 without the header; a second file goes on counting.
     pub rows: Vec<usize>,
 }
 
@@ -169,9 +169,18 @@ impl DataSet {
         let manifest = Manifest::read(path)?;
         let (split_name, split) = manifest.split(split, path)?;
 
-        let file = table::locate(&manifest, folder, datasets)?;
-        let (bytes, sha256) = table::read_checked(&file, &manifest.sha256)?;
-        let table = Table::parse(&manifest, &file, &bytes)?;
+        let path_in_datasets = manifest.dataset_path.as_deref();
+        let file = table::locate(&manifest, &manifest.file, path_in_datasets, folder, datasets)?;
+        let (mut bytes, mut sha256) = table::read_checked(&file, &manifest.sha256)?;
+        let mut table = Table::parse(&manifest, &file, &bytes)?;
+        if let Some(continued) = &manifest.continued {
+            let path_in_datasets = continued.dataset_path.as_deref();
+            let second = table::locate(&manifest, &continued.file, path_in_datasets, folder, datasets)?;
+            let (more, _) = table::read_checked(&second, &continued.sha256)?;
+            table.append(Table::parse(&manifest, &second, &more)?);
+            bytes.extend(more);
+            sha256 = table::sha256(&bytes);
+        }
         let parts = split.divide(split_name, seed, table.rows.len(), folder)?;
         let mut encoder = Encoder::new(&manifest.features, &manifest.target, &table, &parts.fit, &file)?;
 

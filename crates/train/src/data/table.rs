@@ -20,6 +20,8 @@ pub(super) struct Table {
     pub targets: Vec<f64>,
     /// For each row its number in the file, counted from 0 without the header.
     pub rows: Vec<usize>,
+    /// Number of rows in the file, used or not.
+    length: usize,
     columns: usize,
 }
 
@@ -49,8 +51,13 @@ impl Table {
         };
         let columns = Columns::find(manifest, file, &header)?;
 
-        let mut table =
-            Self { values: Vec::new(), targets: Vec::new(), rows: Vec::new(), columns: columns.features.len() };
+        let mut table = Self {
+            values: Vec::new(),
+            targets: Vec::new(),
+            rows: Vec::new(),
+            length: 0,
+            columns: columns.features.len(),
+        };
         let mut record = csv::StringRecord::new();
         for row in 0.. {
             if !reader.read_record(&mut record).map_err(unreadable)? {
@@ -65,8 +72,17 @@ impl Table {
                 row_reader.append(&columns, &mut table)?;
                 table.rows.push(row);
             }
+            table.length = row + 1;
         }
         Ok(table)
+    }
+
+    /// Adds the rows of a table with the same columns; their numbers go on after the last row of this file.
+    pub fn append(&mut self, other: Self) {
+        self.values.extend(other.values);
+        self.targets.extend(other.targets);
+        self.rows.extend(other.rows.iter().map(|row| self.length + row));
+        self.length += other.length;
     }
 }
 
@@ -219,26 +235,37 @@ fn decompress<'a>(file: &Path, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
     Ok(text.into())
 }
 
-/// Where the table of a manifest lies: beside it, or else under the folder of data sets.
+/// Where a file of a manifest lies: beside it, or else under the folder of data sets, at `dataset_path`.
 ///
 /// # Errors
 /// If it is in neither place.
-pub(super) fn locate(manifest: &Manifest, folder: &Path, datasets: Option<&Path>) -> Result<PathBuf> {
-    let beside = folder.join(&manifest.file);
+pub(super) fn locate(
+    manifest: &Manifest,
+    file: &Path,
+    dataset_path: Option<&Path>,
+    folder: &Path,
+    datasets: Option<&Path>,
+) -> Result<PathBuf> {
+    let beside = folder.join(file);
     if beside.exists() {
         return Ok(beside);
     }
-    let elsewhere = datasets.zip(manifest.dataset_path.as_ref()).map(|(datasets, path)| datasets.join(path));
+    let elsewhere = datasets.zip(dataset_path).map(|(datasets, path)| datasets.join(path));
     if let Some(path) = elsewhere.as_ref().filter(|path| path.exists()) {
         return Ok(path.clone());
     }
     let from = manifest.source.url.as_ref().map_or_else(String::new, |url| format!(" (from {url})"));
-    let or = match &manifest.dataset_path {
+    let or = match dataset_path {
         Some(path) => format!(", or set DATASETS_DIR to a folder that holds {}", path.display()),
         None => String::new(),
     };
     let advice = format!("put the table there{from}{or}");
     Err(DataError::MissingFile { file: beside, elsewhere, advice })
+}
+
+/// SHA-256 of some bytes in hexadecimal.
+pub(super) fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// The bytes of `file` and their SHA-256 in hexadecimal.
@@ -247,7 +274,7 @@ pub(super) fn locate(manifest: &Manifest, folder: &Path, datasets: Option<&Path>
 /// If the file cannot be read, or its SHA-256 is not `expected`.
 pub(super) fn read_checked(file: &Path, expected: &str) -> Result<(Vec<u8>, String)> {
     let bytes = fs::read(file).map_err(|source| DataError::Read { file: file.into(), source })?;
-    let found: String = Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    let found = sha256(&bytes);
     if !found.eq_ignore_ascii_case(expected) {
         return Err(DataError::Checksum { file: file.into(), expected: expected.into(), found });
     }

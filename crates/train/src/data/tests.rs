@@ -376,6 +376,78 @@ fn table_is_found_in_the_folder_of_data_sets() {
     assert_eq!(data.file, elsewhere);
 }
 
+#[test]
+fn a_second_file_continues_the_first() {
+    let (header, rows) = TABLE.split_once('\n').unwrap();
+    let (first, second) = rows.split_at(rows.find("9,90").unwrap());
+    let (first, second) = (format!("{header}\n{first}"), format!("{header}\n{second}"));
+    let key = |sha256: &str| {
+        format!(
+            "continued = {{ file = \"more.csv\", dataset_path = \"shops/more.csv\", sha256 = \"{sha256}\" }}\ntarget ="
+        )
+    };
+    let sha256 = table::sha256(second.as_bytes());
+    let two = Written::with_table(&first).manifest("target =", &key(&sha256)).file("more.csv", &second);
+    let (found, whole) = (two.load(), Written::new().load());
+    assert_eq!((found.fit, found.validation, found.test), (whole.fit, whole.validation, whole.test));
+    assert_eq!(found.sha256, table::sha256((first.clone() + &second).as_bytes()));
+
+    let datasets = tempfile::tempdir().unwrap();
+    fs::create_dir(datasets.path().join("shops")).unwrap();
+    fs::rename(two.folder.path().join("more.csv"), datasets.path().join("shops/more.csv")).unwrap();
+    assert_eq!(two.load_split(None, None, Some(datasets.path())).unwrap().test.rows, [8, 9]);
+    assert!(
+        two.error().contains("more.csv: no such file") && two.error().contains("shops/more.csv"),
+        "{}",
+        two.error()
+    );
+
+    let changed = Written::with_table(&first).manifest("target =", &key(&sha256)).file("more.csv", &first);
+    assert!(changed.error().starts_with("more.csv: sha256 is"), "{}", changed.error());
+}
+
+// Data sets that lie elsewhere
+
+/// A data set of the repository whose table is not; `None`, with a line that says so, where it is not at hand.
+fn elsewhere(name: &str, split: Option<&str>, seed: Option<u64>) -> Option<DataSet> {
+    let manifest = datasets().join(name).join("manifest.toml");
+    let Some(folder) = env::var_os(DATASETS_DIR) else {
+        eprintln!("skipped: {DATASETS_DIR} does not name a folder with the table of {}", manifest.display());
+        let error = DataSet::load_from(&manifest, split, seed, None).unwrap_err().to_string();
+        assert!(error.contains(DATASETS_DIR), "{error}");
+        return None;
+    };
+    Some(DataSet::load_from(&manifest, split, seed, Some(Path::new(&folder))).unwrap())
+}
+
+#[test]
+fn heart_has_the_published_sizes() {
+    let Some(data) = elsewhere("heart", None, None) else { return };
+    assert_eq!([data.fit.len(), data.validation.len(), data.test.len()], [193, 49, 61]);
+    assert_eq!(data.test.rows, (242..303).collect::<Vec<_>>());
+    let positive = [&data.fit, &data.validation, &data.test].map(|part| part.y.iter().sum::<f32>());
+    assert_eq!(positive.iter().sum::<f32>(), 83.0);
+    assert_eq!(positive[2], 13.0, "the majority class has 78.7 % of the test rows");
+    let increasing = data.features.iter().filter(|feature| feature.direction == Direction::Increasing);
+    assert_eq!(increasing.map(|feature| feature.name.as_str()).collect::<Vec<_>>(), ["trestbps", "chol"]);
+    assert_eq!(data.features.len(), 13);
+
+    let drawn = elsewhere("heart", Some("random"), Some(1)).unwrap();
+    assert_eq!([drawn.fit.len(), drawn.validation.len(), drawn.test.len()], [193, 49, 61]);
+}
+
+#[test]
+fn auto_mpg_has_the_published_rows() {
+    let Some(data) = elsewhere("autompg", None, None) else { return };
+    // 392 of 398: six have no horsepower.
+    assert_eq!([data.fit.len(), data.validation.len(), data.test.len()], [250, 63, 79]);
+    let decreasing = data.features.iter().filter(|feature| feature.direction == Direction::Decreasing);
+    let names: Vec<_> = decreasing.map(|feature| feature.name.as_str()).collect();
+    assert_eq!(names, ["displacement", "horsepower", "weight"]);
+    assert_eq!(data.features.len(), 7);
+    assert_eq!(data.task, Task::Regression { range: Interval::new(5.0, 50.0) });
+}
+
 // What can be wrong
 
 #[test]
