@@ -547,7 +547,8 @@ fn text(comparison: &Comparison) -> String {
         .chain(comparison.ensemble.as_ref().map(|table| (table, "ensembles: the mean of the outputs over seeds")));
     for (table, title) in tables {
         line(format!("\n{title}"));
-        line("split          first    second  difference  right: only first  only second  p".into());
+        let counts = if comparison.metric == Metric::AccuracyPercent { COUNTS } else { "" };
+        line(format!("split          first    second  difference{counts}"));
         for row in std::iter::once(&table.official).chain(&table.resplits) {
             let p = row.p_value.map_or(String::new(), |p| format!("{p:.2}"));
             line(format!("{} {p}", cells(&row.split, &row.paired)));
@@ -557,8 +558,9 @@ fn text(comparison: &Comparison) -> String {
             line(cells("re-splits", &Paired { first, second, difference, discordant }));
             if let (Some(error), Some(corrected)) = (summary.standard_error, summary.corrected_standard_error) {
                 let (digits, n) = (digits(first), summary.splits);
+                let difference = signed(difference, digits);
                 line(format!(
-                    "difference  {difference:+.digits$} ± {error:.digits$} over {n} re-splits; ± {corrected:.digits$} with the \
+                    "difference  {difference} ± {error:.digits$} over {n} re-splits; ± {corrected:.digits$} with the \
                      correction of Nadeau and Bengio for their overlap"
                 ));
             }
@@ -578,14 +580,25 @@ fn text(comparison: &Comparison) -> String {
     text
 }
 
+/// The columns of a binary target.
+const COUNTS: &str = "  right: only first  only second  p";
+
 fn cells(name: &str, paired: &Paired) -> String {
     let Paired { first, second, difference, discordant } = paired;
-    let counts = discordant.map_or_else(
-        || format!("{:>17}  {:>11} ", "", ""),
-        |counts| format!("{:>17}  {:>11} ", counts.only_first, counts.only_second),
-    );
+    let counts = discordant.map_or_else(String::new, |counts| {
+        let (first, second) = (counts.only_first, counts.only_second);
+        format!("  {first:>17}  {second:>11} ")
+    });
     let digits = digits(*first);
-    format!("{name:<11} {first:>8.digits$}  {second:>8.digits$}  {difference:>+10.digits$}  {counts}")
+    let difference = signed(*difference, digits);
+    format!("{name:<11} {first:>8.digits$}  {second:>8.digits$}  {difference:>10}{counts}")
+}
+
+/// With its sign, but not that of a zero.
+fn signed(number: f64, digits: usize) -> String {
+    let text = format!("{number:+.digits$}");
+    let is_zero = text.bytes().all(|byte| matches!(byte, b'+' | b'-' | b'0' | b'.'));
+    if is_zero { format!("{:.digits$}", 0.0) } else { text }
 }
 
 /// Digits after the point: scores are per cent, or errors in a unit that may be large or small.
