@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
-use crate::{Format, SUMMARY, complete, interrupt_flag, report};
+use crate::{Format, SUMMARY, complete, interrupt_flag, repair, report};
 
 /// What `compare` takes.
 #[derive(Args)]
