@@ -19,6 +19,8 @@ pub struct Delivery {
     pub members: Vec<Vec<Round>>,
     /// The model; none if it was stopped before every member had one.
     pub model: Option<Model>,
+    /// The model as it was before repair, if some member was repaired.
+    pub unrepaired: Option<Model>,
 }
 
 impl Delivery {
@@ -47,26 +49,31 @@ pub fn run(
     interrupt: &AtomicBool,
 ) -> Result<Delivery> {
     if config.ensemble == 1 {
-        let Outcome { stop, rounds, model } = Escalation::new(config, data, folder, progress, interrupt).run()?;
-        return Ok(Delivery { stop, members: vec![rounds], model });
+        let Outcome { stop, rounds, model, unrepaired } =
+            Escalation::new(config, data, folder, progress, interrupt).run()?;
+        return Ok(Delivery { stop, members: vec![rounds], model, unrepaired });
     }
-    let mut delivery = Delivery { stop: StopReason::Certified, members: Vec::new(), model: None };
-    let mut models = Vec::new();
+    let mut delivery = Delivery { stop: StopReason::Certified, members: Vec::new(), model: None, unrepaired: None };
+    let (mut models, mut before, mut repaired) = (Vec::new(), Vec::new(), false);
     for member in 0..config.ensemble {
         progress.say(&format!("member {} of {}", member + 1, config.ensemble));
         let config = Config { seed: member_seed(config.seed, member), ..config.clone() };
         let folder = folder.member(member)?;
-        let Outcome { stop, rounds, model } = Escalation::new(&config, data, &folder, progress, interrupt).run()?;
+        let Outcome { stop, rounds, model, unrepaired } =
+            Escalation::new(&config, data, &folder, progress, interrupt).run()?;
         if delivery.stop == StopReason::Certified {
             delivery.stop = stop;
         }
         delivery.members.push(rounds);
+        repaired |= unrepaired.is_some();
+        before.extend(unrepaired.or_else(|| model.clone()));
         models.extend(model);
         if stop == StopReason::Interrupted {
             return Ok(delivery);
         }
     }
     delivery.model = Some(Model::mean(&models)?);
+    delivery.unrepaired = if repaired { Some(Model::mean(&before)?) } else { None };
     Ok(delivery)
 }
 

@@ -117,6 +117,8 @@ pub struct Outcome {
     pub rounds: Vec<Round>,
     /// The model delivered; none if it was stopped before the first round ended.
     pub model: Option<Model>,
+    /// That model before its repair, if it was repaired.
+    pub unrepaired: Option<Model>,
 }
 
 impl Round {
@@ -146,20 +148,22 @@ impl<'a> Escalation<'a> {
     pub fn run(&mut self) -> Result<Outcome> {
         let start = Instant::now();
         let limits = &self.config.escalation;
-        let mut outcome = Outcome { stop: StopReason::RoundLimit(limits.round_limit), rounds: Vec::new(), model: None };
+        let stop = StopReason::RoundLimit(limits.round_limit);
+        let mut outcome = Outcome { stop, rounds: Vec::new(), model: None, unrepaired: None };
         let mut lambda = limits.lambda;
         for number in 0..limits.round_limit {
             if start.elapsed().as_secs_f64() > limits.time_limit_s {
                 outcome.stop = StopReason::TimeLimit(limits.time_limit_s);
                 break;
             }
-            let Some((round, model)) = self.round(number, lambda)? else {
+            let Some((round, model, unrepaired)) = self.round(number, lambda)? else {
                 outcome.stop = StopReason::Interrupted;
                 break;
             };
             let certified = round.delivered().is_some_and(|check| check.report.verdict.is_certified());
             outcome.rounds.push(round);
             outcome.model = Some(model);
+            outcome.unrepaired = unrepaired;
             if certified {
                 outcome.stop = StopReason::Certified;
                 break;
@@ -174,14 +178,19 @@ impl<'a> Escalation<'a> {
         Ok(outcome)
     }
 
-    /// One round: train, then verify the best epochs until one certifies. `None` if it was interrupted.
-    fn round(&mut self, number: u32, lambda: f64) -> Result<Option<(Round, Model)>> {
+    /// One round: train, repair or verify the best epochs until one certifies. Gives its record, the model that it
+    /// delivers, and that model before its repair, if it was repaired. `None` if it was interrupted.
+    #[allow(clippy::type_complexity)]
+    fn round(&mut self, number: u32, lambda: f64) -> Result<Option<(Round, Model, Option<Model>)>> {
         let folder = self.folder.round(number)?;
         let record = format!("{folder}/round.json");
         let model_file = self.folder.path().join(&folder).join("model.safetensors");
+        let unrepaired_file = self.folder.path().join(&folder).join("unrepaired.safetensors");
         if let Some(round) = self.folder.read_json::<Round>(&record)? {
             self.progress.say(&format!("round {}: lambda = {lambda}, done before", number + 1));
-            return Ok(Some((round, Model::load(&model_file)?)));
+            let repaired = round.repair.as_ref().is_some_and(|repair| repair.accepted && repair.cuts() > 0);
+            let unrepaired = if repaired { Some(Model::load(&unrepaired_file)?) } else { None };
+            return Ok(Some((round, Model::load(&model_file)?, unrepaired)));
         }
         let start = Instant::now();
         let Some((trained, attempts)) = self.train(number, lambda, &folder)? else { return Ok(None) };
@@ -204,6 +213,8 @@ impl<'a> Escalation<'a> {
             _ => &trained.candidates[..],
         };
         let accepted = repaired.as_ref().is_some_and(|(record, _)| record.accepted);
+        let changed = repaired.as_ref().is_some_and(|(record, _)| record.accepted && record.cuts() > 0);
+        let unrepaired = trained.last.filter(|_| changed).map(|last| self.model(last.network));
         let (checks, delivered) = match trained.certified {
             Some((check, network)) if !accepted => (vec![check], network),
             _ => match self.verify(candidates)? {
@@ -224,6 +235,9 @@ impl<'a> Escalation<'a> {
         };
         let model = self.model(delivered);
         model.save(&model_file)?;
+        if let Some(unrepaired) = &unrepaired {
+            unrepaired.save(&unrepaired_file)?;
+        }
         self.folder.write_json(&record, &round)?;
         for attempt in 0..attempts {
             self.folder.remove(&checkpoint_name(&folder, attempt));
@@ -231,7 +245,7 @@ impl<'a> Escalation<'a> {
         for name in self.folder.files(&folder)?.iter().filter(|name| name.starts_with(CERTIFIED)) {
             self.folder.remove(&format!("{folder}/{name}"));
         }
-        Ok(Some((round, model)))
+        Ok(Some((round, model, unrepaired)))
     }
 
     /// Trains until the epochs are used up, again with a lower learning rate if that failed. Also gives the number of

@@ -8,6 +8,7 @@ mod config;
 mod ensemble;
 mod error;
 mod escalation;
+mod picture;
 mod progress;
 mod repair;
 mod report;
@@ -30,6 +31,7 @@ use config::Config;
 use ensemble::Delivery;
 use error::{Error, Result, exit_code};
 use escalation::StopReason;
+use picture::Slice;
 use progress::Progress;
 use report::FinalScores;
 use run_folder::RunFolder;
@@ -289,6 +291,8 @@ struct Summary {
     ensemble: u32,
     validation: Option<Scores>,
     test: Option<Scores>,
+    /// The scores of the network before its repair, if it was repaired.
+    before_repair: Option<FinalScores>,
     seconds: f64,
     #[serde(skip)]
     exit_code: u8,
@@ -313,6 +317,7 @@ fn deliver(
         ensemble: config.ensemble,
         validation: None,
         test: None,
+        before_repair: None,
         seconds: 0.0,
         exit_code: exit_code::UNDECIDED,
     };
@@ -335,7 +340,17 @@ fn deliver(
         }
         folder.write_json("verdict.json", &report)?;
         folder.write_json("counterexamples.json", &refuted().collect::<Vec<_>>())?;
-        folder.write("report.md", report::render(config, data, delivery, model, &report, scores).as_bytes())?;
+        summary.before_repair = delivery.unrepaired.as_ref().map(|before| FinalScores::of(before, data));
+        let slice = match &delivery.unrepaired {
+            Some(before) => {
+                let slice = Slice::worst(before, model, data);
+                folder.write(picture::FILE, slice.to_svg(data).as_bytes())?;
+                Some(slice)
+            }
+            None => None,
+        };
+        let results = report::Results { scores, before_repair: summary.before_repair, slice };
+        folder.write("report.md", report::render(config, data, delivery, model, &report, results).as_bytes())?;
     }
     if delivery.stop == StopReason::Interrupted {
         summary.exit_code = exit_code::INTERRUPTED;

@@ -5,12 +5,14 @@ use std::fmt::Write;
 use certificate::exact::approximate;
 use certificate::{Checked, Counterexample, Direction, Model, Target, Verdict};
 use milp::{NetworkReport, RepairEnd};
+use serde::{Deserialize, Serialize};
 use train::Scores;
 use train::data::{DataSet, DomainKind};
 
 use crate::config::Config;
 use crate::ensemble::Delivery;
 use crate::escalation::{Round, StopReason};
+use crate::picture::{self, Slice};
 use crate::repair::{self, Repair};
 
 /// Writing to a string cannot fail.
@@ -19,7 +21,7 @@ macro_rules! line {
 }
 
 /// The scores of the network delivered, computed in `f64` from the exported weights.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct FinalScores {
     /// On the validation rows.
     pub validation: Scores,
@@ -35,6 +37,16 @@ impl FinalScores {
     }
 }
 
+/// What the network delivered is worth.
+pub struct Results {
+    /// Its scores.
+    pub scores: FinalScores,
+    /// Those before its repair, if it was repaired.
+    pub before_repair: Option<FinalScores>,
+    /// What the repair changed most visibly; its picture lies beside the report.
+    pub slice: Option<Slice>,
+}
+
 /// The whole report, in Markdown.
 pub fn render(
     config: &Config,
@@ -42,11 +54,14 @@ pub fn render(
     delivery: &Delivery,
     model: &Model,
     report: &NetworkReport,
-    scores: FinalScores,
+    results: Results,
 ) -> String {
     let mut text = String::new();
     verdict(&mut text, config, data, delivery, &report.verdict);
-    scores_table(&mut text, data, scores);
+    scores_table(&mut text, config, data, &results);
+    if let Some(slice) = &results.slice {
+        repair_picture(&mut text, data, slice);
+    }
     bounds_tables(&mut text, model, report);
     history(&mut text, &delivery.members);
     claims(&mut text, config, model);
@@ -159,15 +174,43 @@ fn counterexample(text: &mut String, data: &DataSet, pair: &Counterexample) {
     line!(text, "");
 }
 
-fn scores_table(text: &mut String, data: &DataSet, scores: FinalScores) {
+fn scores_table(text: &mut String, config: &Config, data: &DataSet, results: &Results) {
     line!(text, "## Quality of the predictions\n");
     line!(text, "| rows | number | loss | score |\n|---|---|---|---|");
-    for (name, part, score) in [("validation", &data.validation, scores.validation), ("test", &data.test, scores.test)]
-    {
-        line!(text, "| {name} | {} | {:.4} | {} |", part.len(), score.loss, score_text(&score));
+    let mut rows = |when: &str, scores: &FinalScores| {
+        for (name, part, score) in
+            [("validation", &data.validation, scores.validation), ("test", &data.test, scores.test)]
+        {
+            line!(text, "| {name}{when} | {} | {:.4} | {} |", part.len(), score.loss, score_text(&score));
+        }
+    };
+    rows("", &results.scores);
+    if let Some(before) = &results.before_repair {
+        rows(", before the repair", before);
     }
-    line!(text, "\nThe epoch was chosen on the validation rows; the test rows played no part in any choice. Fitted on");
-    line!(text, "{} rows, split `{}`.\n", data.fit.len(), data.split);
+    let choice = match config.repairing() {
+        Some(_) => {
+            "The last epoch of a round is delivered; whether its repair is acceptable was judged on the validation rows"
+        }
+        None => "The epoch was chosen on the validation rows",
+    };
+    line!(
+        text,
+        "\n{choice}. The test rows played no part in any choice. Fitted on {} rows, split `{}`.\n",
+        data.fit.len(),
+        data.split
+    );
+}
+
+fn repair_picture(text: &mut String, data: &DataSet, slice: &Slice) {
+    line!(text, "## What the repair changed\n");
+    line!(text, "![The output along one feature, before and after the repair]({})\n", picture::FILE);
+    line!(
+        text,
+        "The output along {} for one validation row whose other features stay as they are: the row and the feature,",
+        data.features[slice.feature].name
+    );
+    line!(text, "among those tried, where the network moved the wrong way most before the repair.\n");
 }
 
 /// What a repair did, in a few words.
