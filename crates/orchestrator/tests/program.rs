@@ -103,6 +103,74 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
     assert!(report.verdict.is_certified());
 }
 
+fn certifies(model: &certificate::Model) -> bool {
+    let (engine, options, control) = (milp::Engine::BranchAndBound, milp::Options::default(), milp::Control::default());
+    let features = model.monotone_features();
+    let report = milp::verify_network(&model.network, &model.domain, &features, engine, &options, control).unwrap();
+    report.verdict.is_certified()
+}
+
+/// Without a penalty nothing certifies as trained: a repair does it, if it may cost what it costs.
+#[test]
+fn a_repair_is_delivered_only_if_its_cost_is_acceptable() {
+    let temporary = tempfile::tempdir().unwrap();
+    let without_penalty = |name: &str, more: &[&str]| {
+        let folder = temporary.path().join(name);
+        let output = smoke(&folder, &[&["--set", "escalation.lambda=0"], more].concat());
+        let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (folder, output, summary)
+    };
+    let load = |folder: &Path, file: &str| certificate::Model::load(&folder.join(file)).unwrap();
+
+    let (folder, output, summary) = without_penalty("accepted", &["--set", "repair.loss_growth=100"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("violated activation patterns cut off; validation loss"));
+    assert!(certifies(&load(&folder, "model.safetensors")));
+    assert!(!certifies(&load(&folder, "rounds/00/unrepaired.safetensors")));
+    let (before, after) = (&summary["before_repair"]["validation"]["loss"], &summary["validation"]["loss"]);
+    assert!(before.as_f64().unwrap() != after.as_f64().unwrap(), "{summary}");
+    assert!(fs::read_to_string(folder.join("repair.svg")).unwrap().starts_with("<svg"));
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(report.contains("What the repair changed") && report.contains("before the repair"), "{report}");
+    // What was repaired once is not repaired again.
+    let again = smoke(&folder, &["--resume", "--set", "escalation.lambda=0", "--set", "repair.loss_growth=100"]);
+    let again: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!((&again["validation"], &again["before_repair"]), (&summary["validation"], &summary["before_repair"]));
+
+    let (folder, output, summary) = without_penalty("refused", &["--set", "repair.loss_growth=0"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("the repair costs too much"), "{}", text(&output.stderr));
+    assert_ne!(summary["verdict"], "certified");
+    assert!(summary["before_repair"].is_null() && !certifies(&load(&folder, "model.safetensors")));
+
+    let (folder, output, _) = without_penalty("off", &["--set", "repair.method=off"]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    assert!(!certifies(&load(&folder, "model.safetensors")));
+}
+
+#[test]
+fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let output = smoke(&folder, &["--set", "ensemble=3"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let load = |file: &str| certificate::Model::load(&folder.join(file)).unwrap().network;
+    let mean = load("model.safetensors");
+    let members: Vec<_> = (0..3).map(|k| load(&format!("members/{k:02}/rounds/00/model.safetensors"))).collect();
+    assert_ne!(members[0], members[1]);
+    let x: Vec<f64> = (0..mean.inputs()).map(|j| 0.1 * j as f64).collect();
+    let expected = members.iter().map(|member| member.evaluate(&x)[0]).sum::<f64>() / 3.0;
+    assert!((mean.evaluate(&x)[0] - expected).abs() < 1e-5);
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    assert_eq!(run(&["check", &file("certificate.jsonl"), &file("model.safetensors")]).status.code(), Some(0));
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(report.contains("mean of 3 networks") && report.contains("No query was about two members"), "{report}");
+    // The first member is what the seed gives alone.
+    let alone = temporary.path().join("alone");
+    smoke(&alone, &[]);
+    assert_eq!(members[0], certificate::Model::load(&alone.join("model.safetensors")).unwrap().network);
+}
+
 /// Killed again and again at arbitrary moments and resumed each time, a run ends with the same bytes as an undisturbed
 /// one.
 #[test]
