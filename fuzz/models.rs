@@ -88,7 +88,7 @@ pub fn all() -> Vec<Known> {
 
 fn header(model: &Model, verdict: Conclusion) -> String {
     let domains = interval::block_domains(&model.network, &model.domain);
-    let header = Header::new(model, &model.monotone_features(), &domains, verdict);
+    let header = Header::new(model, &model.specification(), &domains, verdict);
     serde_json::to_string(&header).expect("a header of numbers and words") + "\n"
 }
 

@@ -19,8 +19,8 @@ fuzz_target!(|bytes: &[u8]| {
     for known in KNOWN.iter() {
         let model = &known.model;
         let Ok(checked) = check(&known.certificate(bytes)[..], model) else { continue };
-        // About another domain or other directions another claim may be true.
-        if checked.domain == model.domain && checked.directions == model.monotone_features() {
+        // About another domain or another specification another claim may be true.
+        if checked.domain == model.domain && checked.specification == model.specification() {
             let name = known.name;
             match checked.conclusion {
                 Conclusion::Certified => assert!(known.monotone, "{name} is not monotone, but it was certified"),

@@ -53,8 +53,7 @@ fn certificate(model: &Model, leaves: usize) -> Vec<u8> {
     };
     let parts = (0..leaves - 1).flat_map(|i| [Step::Split(Split::Neuron(i)), leaf(i + 1)]);
     let steps = parts.chain([leaf(leaves - 1)]).collect();
-    let header =
-        Header::new(model, &model.monotone_features(), std::slice::from_ref(&model.domain), Conclusion::Certified);
+    let header = Header::new(model, &model.specification(), std::slice::from_ref(&model.domain), Conclusion::Certified);
     let mut writer = CertificateWriter::new(Vec::new(), &header).unwrap();
     let query = Query { row: 0, input: 0, direction: Direction::Increasing };
     writer.proof(&Proof { block: 0, query, at_least: 0.0, steps }).unwrap();

@@ -114,7 +114,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{Direction, Interval, ModelFeature, MonotoneFeatures, Target};
+    use crate::{Direction, Interval, ModelFeature, MonotoneFeatures, Specification, Target};
 
     /// Two blocks from numbers: one monotone and one free channel between them.
     fn member(numbers: &[f32], activation: Activation) -> Network {
@@ -168,7 +168,7 @@ mod tests {
 
         let mean = Model::mean(&[model(network.clone()), model(network)]).unwrap().network;
         let features = MonotoneFeatures(vec![Direction::Increasing, Direction::Free]);
-        let queries = features.queries(&mean).unwrap();
+        let queries = Specification::from(features).queries(&mean).unwrap();
         assert_eq!(queries.iter().map(Vec::len).collect::<Vec<_>>(), [2, 4, 2]);
         let paths = |block: usize, row: usize, input: usize| mean.blocks()[block].depends_on(row, input);
         assert!(paths(1, 0, 0) && paths(1, 1, 2) && !paths(1, 0, 2) && !paths(1, 1, 0));

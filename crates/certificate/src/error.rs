@@ -34,6 +34,9 @@ pub enum Error {
     /// A box, a one-hot group or an integer feature that makes no sense.
     #[error("input domain: {0}")]
     Domain(String),
+    /// Combinations of outputs that make no sense, or do not fit the network.
+    #[error("rows: {0}")]
+    Rows(String),
     /// An activation that has no exact evaluation over the rationals.
     #[error("the activation {0} has no exact value at a rational point; only relu and clamp do")]
     NotPiecewiseLinear(&'static str),

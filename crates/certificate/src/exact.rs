@@ -5,7 +5,7 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
-use crate::{Activation, Affine, Block, Error, Network, Result};
+use crate::{Activation, Affine, Block, Error, Network, Result, Rows};
 
 /// The exact value of a finite floating-point number.
 ///
@@ -152,6 +152,32 @@ pub fn network(network: &Network, x: &[BigRational]) -> Result<Vec<BigRational>>
         value = block(next, &inputs.collect::<Result<Vec<_>>>()?)?;
     }
     Ok(value)
+}
+
+/// The rows from the outputs, exactly.
+///
+/// # Panics
+/// If there are fewer outputs than coefficients.
+pub fn rows(rows: &Rows, outputs: Vec<BigRational>) -> Vec<BigRational> {
+    match rows.as_combinations() {
+        None => outputs,
+        Some(combinations) => combinations.iter().map(|row| combine(row, |k| outputs[k].clone())).collect(),
+    }
+}
+
+/// What hidden neuron `i` adds to the derivative of row `row` in input `input` while it is active, exactly: the sum over
+/// the outputs of coefficient times [`Block::path_weight`].
+///
+/// # Panics
+/// If the block has no such row, neuron or input, or fewer outputs than coefficients.
+pub fn path_weight(block: &Block, rows: &Rows, row: usize, i: usize, input: usize) -> BigRational {
+    let of_output = |k: usize| rational(block.path_weight(k, i, input));
+    rows.as_combinations().map_or_else(|| of_output(row), |combinations| combine(&combinations[row], of_output))
+}
+
+fn combine(row: &[f32], of_output: impl Fn(usize) -> BigRational) -> BigRational {
+    let terms = row.iter().enumerate().filter(|(_, c)| **c != 0.0);
+    terms.map(|(k, c)| rational(f64::from(*c)) * of_output(k)).sum()
 }
 
 /// A rational as text: `3`, `-5/8`. Exact, and readable by people and by every big-number library.

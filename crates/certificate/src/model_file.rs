@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Activation, Affine, Block, Boundary, Direction, Domain, Error, MonotoneFeatures, Network, Result, write_atomically,
+    Activation, Affine, Block, Boundary, Direction, Domain, Error, MonotoneFeatures, Network, Result, Specification,
+    write_atomically,
 };
 
 /// A trained network with what is needed to use it and to say what was proved about it.
@@ -89,6 +90,11 @@ impl Model {
     /// The directions of the inputs.
     pub fn monotone_features(&self) -> MonotoneFeatures {
         MonotoneFeatures(self.features.iter().map(|f| f.direction).collect())
+    }
+
+    /// What the file itself asks of the network: that every output follows the directions.
+    pub fn specification(&self) -> Specification {
+        self.monotone_features().into()
     }
 
     /// SHA-256 over everything that the file says: structure, features, domain and every bit of every weight.

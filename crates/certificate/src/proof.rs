@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use num_bigint::BigInt;
 use serde::{Deserialize, Serialize};
 
-use crate::{Counterexample, Direction, Domain, Limit, Model, MonotoneFeatures, Query, Verdict};
+use crate::{Counterexample, Direction, Domain, Limit, Model, MonotoneFeatures, Query, Rows, Specification, Verdict};
 
 /// The word that every certificate begins with.
 pub(crate) const FORMAT: &str = "monotonicity-certificate";
@@ -44,8 +44,11 @@ pub struct Header {
     pub model: String,
     /// Where the claim holds.
     pub domain: Domain,
-    /// The direction in which the outputs follow each input.
+    /// The direction in which the rows follow each input.
     pub directions: MonotoneFeatures,
+    /// What follows.
+    #[serde(default, skip_serializing_if = "Rows::are_outputs")]
+    pub rows: Rows,
     /// The input box of every block but the first, `[lower, upper]` per input.
     pub boxes: Vec<Vec<(f64, f64)>>,
     /// What is claimed.
@@ -58,7 +61,7 @@ impl Header {
     ///
     /// # Panics
     /// If there is no domain.
-    pub fn new(model: &Model, directions: &MonotoneFeatures, domains: &[Domain], verdict: Conclusion) -> Self {
+    pub fn new(model: &Model, specification: &Specification, domains: &[Domain], verdict: Conclusion) -> Self {
         let (domain, later) = domains.split_first().expect("a network has a first block");
         let ends = |domain: &Domain| domain.input_box().iter().map(|side| (side.lower, side.upper)).collect();
         Self {
@@ -66,7 +69,8 @@ impl Header {
             version: VERSION,
             model: model.sha256(),
             domain: domain.clone(),
-            directions: directions.clone(),
+            directions: specification.directions.clone(),
+            rows: specification.rows.clone(),
             boxes: later.iter().map(ends).collect(),
             verdict,
         }

@@ -62,13 +62,13 @@ impl Verdict {
     }
 }
 
-/// Two inputs that differ in one monotone feature, moved in its direction from `lower` to `upper`, whose output falls.
+/// Two inputs that differ in one monotone feature, moved in its direction from `lower` to `upper`, along which a row falls.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Counterexample {
     /// The input in which the two points differ.
     pub input: usize,
-    /// The output that falls.
+    /// The output, or the combination of outputs, that falls.
     pub row: usize,
     /// The point from which the feature moves in its direction.
     #[serde(with = "exact::text::list")]
@@ -86,7 +86,7 @@ impl Counterexample {
     ///
     /// # Soundness
     /// Everything is decided in exact arithmetic: both points lie in the domain, they differ in `input` only and in
-    /// the right order, and the output at `upper` is smaller. `evaluate` must be an exact evaluation.
+    /// the right order, and the row at `upper` is smaller. `evaluate` must be an exact evaluation of all rows.
     pub fn confirm(
         domain: &Domain,
         (row, input, direction): (usize, usize, Direction),

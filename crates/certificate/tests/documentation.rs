@@ -7,11 +7,12 @@ use certificate::{
 
 const PAGE: &str = include_str!("../../../docs/certificate-format.md");
 
-/// The contents of the fences marked `jsonl`: a proof, other steps for its end, a refutation.
-fn examples() -> [&'static str; 3] {
+/// The contents of the fences marked `jsonl`: a proof, other steps for its end, a refutation, a proof about a
+/// combination of outputs.
+fn examples() -> [&'static str; 4] {
     let inside = |rest: &'static str| rest.split_once("```").expect("every fence is closed").0;
     let fences: Vec<_> = PAGE.split("```jsonl\n").skip(1).map(inside).collect();
-    fences.try_into().expect("three examples")
+    fences.try_into().expect("four examples")
 }
 
 fn model() -> Model {
@@ -47,7 +48,7 @@ fn refusal(certificate: &str) -> (u64, String) {
 fn the_proof_is_valid() {
     let checked = checked(examples()[0]).unwrap();
     assert_eq!(checked.conclusion, Conclusion::Certified);
-    assert_eq!((&checked.domain, &checked.directions), (&model().domain, &model().monotone_features()));
+    assert_eq!((&checked.domain, &checked.specification), (&model().domain, &model().specification()));
     assert_eq!(checked.proved.iter().map(|proved| proved.leaves).collect::<Vec<_>>(), [2]);
 }
 
@@ -77,7 +78,7 @@ fn without_the_split_nothing_is_proved() {
 
 #[test]
 fn the_other_end_is_valid_too() {
-    let [certificate, other, _] = examples();
+    let [certificate, other, ..] = examples();
     let lines: Vec<_> = certificate.lines().collect();
     let ending_with = |steps: &str| format!("{}\n{steps}{}\n", lines[..4].join("\n"), lines[6].replace('5', "6"));
     assert_eq!(checked(&ending_with(other)).unwrap().proved[0].leaves, 3);
@@ -91,7 +92,24 @@ fn the_refutation_is_valid() {
     let certificate = examples()[2];
     let checked = checked(certificate).unwrap();
     assert_eq!(checked.conclusion, Conclusion::Refuted);
-    assert_ne!(checked.directions, model().monotone_features());
+    assert_ne!(checked.specification, model().specification());
     let (line, _) = refusal(&certificate.replace("15/8", "2"));
     assert_eq!(line, 2);
+}
+
+/// `p/2` and `-2 p` as two outputs of which the difference rises.
+#[test]
+fn the_proof_about_a_difference_is_valid() {
+    let first = Affine::new(1, vec![1.0], vec![0.0]).unwrap();
+    let block = Block::new(first, Activation::Relu, Affine::new(1, vec![0.5, -2.0], vec![0.0; 2]).unwrap()).unwrap();
+    let mut model = model();
+    (model.network, model.domain) = (Network::new(vec![block], vec![]).unwrap(), Domain::unit_cube(1));
+    model.features.truncate(1);
+    let certificate = examples()[3];
+    let checked = check(certificate.as_bytes(), &model).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(checked.proved[0].at_least, 2.5);
+    for (from, to, line) in [("\"rows\":[[1.0,-1.0]],", "", 3), ("[1.0,-1.0]", "[1.0,1.0]", 3), ("2.5", "2.6", 3)] {
+        let error = check(certificate.replace(from, to).as_bytes(), &model).unwrap_err();
+        assert_eq!(error.line, line, "{error}");
+    }
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use certificate::{
-    Checked, Conclusion, Counterexample, Direction, Domain, Model, MonotoneFeatures, check, contains, exact,
+    Checked, Conclusion, Counterexample, Direction, Domain, Model, Specification, check, contains, exact,
 };
 use num_rational::BigRational;
 
@@ -69,9 +69,11 @@ fn damage(random: &mut Random, bytes: &mut Vec<u8>) {
     }
 }
 
-/// Whether an output moves against a direction between points of the domain, on lines through its corners and middle.
+/// Whether a row moves against a direction between points of the domain, on lines through its corners and middle.
 /// Looked for in `f64`, decided exactly.
-fn falls(model: &Model, domain: &Domain, directions: &MonotoneFeatures) -> bool {
+fn falls(model: &Model, domain: &Domain, Specification { directions, rows }: &Specification) -> bool {
+    let outputs = |x: &[f64]| rows.evaluate(model.network.evaluate(x));
+    let exact_outputs = |x: &[BigRational]| exact::rows(rows, exact::network(&model.network, x).unwrap());
     let with = |x: &[f64], j: usize, value: f64| [&x[..j], &[value], &x[j + 1..]].concat();
     let values = |j: usize, parts: u32| -> Vec<f64> {
         let side = domain.input_box()[j];
@@ -95,11 +97,11 @@ fn falls(model: &Model, domain: &Domain, directions: &MonotoneFeatures) -> bool 
         }
         for (point, step) in points.iter().flat_map(|point| along.windows(2).map(move |step| (point, step))) {
             let [before, after] = [step[0], step[1]].map(|value| with(point, input, value));
-            let mut outputs = model.network.evaluate(&before).into_iter().zip(model.network.evaluate(&after));
-            if outputs.any(|(before, after)| after < before) {
+            let mut values = outputs(&before).into_iter().zip(outputs(&after));
+            if values.any(|(before, after)| after < before) {
                 let (before, after) = (exactly(&before), exactly(&after));
-                let value = |x: &[BigRational]| exact::network(&model.network, x).unwrap();
-                let fell = value(&before).iter().zip(value(&after)).any(|(before, after)| after < *before);
+                let mut values = exact_outputs(&before).into_iter().zip(exact_outputs(&after));
+                let fell = values.any(|(before, after)| after < before);
                 if fell && contains(domain, &before) && contains(domain, &after) {
                     return true;
                 }
@@ -112,18 +114,20 @@ fn falls(model: &Model, domain: &Domain, directions: &MonotoneFeatures) -> bool 
 /// Fails if something false was accepted.
 fn judge(known: &Known, checked: &Checked) {
     let Known { name, model, monotone, .. } = known;
-    let Checked { conclusion, domain, directions, counterexample, .. } = checked;
-    let own = *domain == model.domain && *directions == model.monotone_features();
+    let Checked { conclusion, domain, specification, counterexample, .. } = checked;
+    let own = *domain == model.domain && *specification == model.specification();
     match (conclusion, counterexample) {
         (Conclusion::Certified, None) => {
             assert!(*monotone || !own, "{name} is not monotone");
-            assert!(!falls(model, domain, directions), "{name} falls: {checked:?}");
+            assert!(!falls(model, domain, specification), "{name} falls: {checked:?}");
         }
         (Conclusion::Refuted, Some(pair)) => {
             assert!(!monotone || !own, "{name} is monotone");
-            let claim = (pair.row, pair.input, directions.0[pair.input]);
+            let claim = (pair.row, pair.input, specification.directions.0[pair.input]);
             let points = (pair.lower.clone(), pair.upper.clone());
-            let confirmed = Counterexample::confirm(domain, claim, points, |x| exact::network(&model.network, x));
+            let confirmed = Counterexample::confirm(domain, claim, points, |x| {
+                Ok(exact::rows(&specification.rows, exact::network(&model.network, x)?))
+            });
             assert_eq!(confirmed.unwrap().as_ref(), Some(pair));
         }
         (Conclusion::Undecided, None) => {}

@@ -34,7 +34,7 @@ fn bench(path: &Path, seconds: f64) {
     let model = Model::load(path).expect("a model of this repository");
     let name = path.file_stem().expect("a file").to_string_lossy();
     let domains = interval::block_domains(&model.network, &model.domain);
-    let queries = model.monotone_features().queries(&model.network).expect("a monotone network");
+    let queries = model.specification().queries(&model.network).expect("a monotone network");
     // All work is left to the engines.
     let options = Options { samples: 0, query_time_limit_s: seconds, ..Options::default() };
     let (mut own_total, mut ratios) = (0.0, Vec::new());

@@ -1,7 +1,7 @@
 //! One query of a 13-n-1 block that certifies, and the exact test of one pattern.
 
 use certificate::exact::rational;
-use certificate::{Activation, Affine, Block, Direction, Domain, Query};
+use certificate::{Activation, Affine, Block, Direction, Domain, Query, Rows};
 use milp::interior::interior;
 use milp::solver::{Cbc, Microlp};
 use milp::{DirectedDerivative, Engine, Options, verify_query};
@@ -62,7 +62,7 @@ fn microlp(bencher: divan::Bencher, hidden: usize) {
 #[divan::bench(args = [20, 100], consts = [0, 1], sample_count = 20, sample_size = 1)]
 fn exact_interior<const FLIPPED: usize>(bencher: divan::Bencher, hidden: usize) {
     let (block, domain) = (block(hidden), Domain::unit_cube(INPUTS));
-    let derivative = DirectedDerivative::new(&block, &domain, QUERY).expect("a valid query");
+    let derivative = DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, QUERY).expect("a valid query");
     let centre = vec![rational(0.5); INPUTS];
     let mut pattern = derivative.pattern_at(&centre).expect("the centre lies on no hyperplane");
     pattern.iter_mut().step_by(3).for_each(|active| *active ^= FLIPPED == 1);

@@ -60,7 +60,7 @@ fn confirm(
     let query = derivative.query;
     let increasing = query.direction == Direction::Increasing;
     let pair = if (a[query.input] < b[query.input]) == increasing { (a, b) } else { (b, a) };
-    let evaluate = |x: &[BigRational]| exact::block(derivative.block, x);
+    let evaluate = |x: &[BigRational]| Ok(exact::rows(derivative.rows, exact::block(derivative.block, x)?));
     let claim = (query.row, query.input, query.direction);
     Ok(Counterexample::confirm(derivative.domain, claim, pair, evaluate)?)
 }

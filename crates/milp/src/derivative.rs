@@ -1,5 +1,5 @@
 use certificate::exact::{approximate, rational};
-use certificate::{Activation, Block, Direction, Domain, Interval, Query, exact, interval};
+use certificate::{Activation, Block, Direction, Domain, Interval, Query, Rows, exact, interval};
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
@@ -24,23 +24,36 @@ pub enum Phase {
 pub struct Neuron {
     /// Index in the hidden layer.
     pub index: usize,
-    /// What it adds to the directed derivative while it is active, not zero.
+    /// What it adds to the directed derivative while it is active, not zero; rounded down where a combination of
+    /// outputs is no `f64`, so that bounds of the derivative hold.
     pub coefficient: f64,
+    /// The same without rounding, where it was rounded.
+    pub exact: Option<BigRational>,
     /// Bounds of its pre-activation.
     pub bounds: Interval,
     /// What they say.
     pub phase: Phase,
 }
 
+impl Neuron {
+    /// What it adds without rounding.
+    pub fn exactly(&self) -> BigRational {
+        self.exact.clone().unwrap_or_else(|| rational(self.coefficient))
+    }
+}
+
 /// For each neuron of a [`DirectedDerivative`] whether it is active.
 pub type ActivationPattern = Vec<bool>;
 
-/// The derivative of one output of a block along one input, times the sign of the direction:
-/// `sum_i c_i [t_i >= 0]` with `t_i = w_i x + b_i` and `c_i = sign * W2[row, i] * W1[i, input]`.
+/// The derivative of one row of a block along one input, times the sign of the direction: `sum_i c_i [t_i >= 0]` with
+/// `t_i = w_i x + b_i` and `c_i = sign * W2[row, i] * W1[i, input]`, where a row that combines outputs has the combination
+/// of their `W2`.
 #[derive(Debug, Clone)]
 pub struct DirectedDerivative<'a> {
     /// The block.
     pub block: &'a Block,
+    /// What the query's row is.
+    pub rows: &'a Rows,
     /// Where the claim has to hold.
     pub domain: &'a Domain,
     /// The claim.
@@ -53,9 +66,9 @@ impl<'a> DirectedDerivative<'a> {
     /// The derivative that `query` is about.
     ///
     /// # Errors
-    /// If the activation is not ReLU, the widths do not fit, or the query names an output or an input that does not
-    /// exist, an input of a one-hot group, or no direction.
-    pub fn new(block: &'a Block, domain: &'a Domain, query: Query) -> Result<Self> {
+    /// If the activation is not ReLU, the widths do not fit, or the query names a row or an input that does not exist,
+    /// an input of a one-hot group, or no direction.
+    pub fn new(block: &'a Block, rows: &'a Rows, domain: &'a Domain, query: Query) -> Result<Self> {
         let Query { row, input, direction } = query;
         let wrong = |reason| Err(Error::Query { row, input, reason });
         if block.activation() != Activation::Relu {
@@ -65,8 +78,9 @@ impl<'a> DirectedDerivative<'a> {
             let (expected, found) = (block.inputs(), domain.inputs());
             return Err(certificate::Error::Width { what: "domain".into(), expected, found }.into());
         }
-        if row >= block.outputs() || input >= block.inputs() {
-            return wrong("the block has no such output or input");
+        rows.require_width(block.outputs())?;
+        if row >= rows.count(block.outputs()) || input >= block.inputs() {
+            return wrong("the block has no such row or input");
         }
         if direction == Direction::Free {
             return wrong("nothing is asked about a free input");
@@ -81,10 +95,15 @@ impl<'a> DirectedDerivative<'a> {
                 _ if bounds.upper <= 0.0 => Phase::Inactive,
                 _ => Phase::Unstable,
             };
-            Neuron { index, coefficient: direction.sign() * block.path_weight(row, index, input), bounds, phase }
+            if rows.as_combinations().is_none() {
+                let coefficient = direction.sign() * block.path_weight(row, index, input);
+                return Neuron { index, coefficient, exact: None, bounds, phase };
+            }
+            let exact = rational(direction.sign()) * exact::path_weight(block, rows, row, index, input);
+            Neuron { index, coefficient: round_down(&exact), exact: Some(exact), bounds, phase }
         };
         let neurons = bounds.into_iter().enumerate().map(neuron).filter(|n| n.coefficient != 0.0).collect();
-        Ok(Self { block, domain, query, neurons })
+        Ok(Self { block, rows, domain, query, neurons })
     }
 
     /// Whether the queried input can move at all.
@@ -99,7 +118,10 @@ impl<'a> DirectedDerivative<'a> {
     }
 
     fn sum<'b>(neurons: impl Iterator<Item = &'b Neuron> + Clone) -> BigRational {
-        exact::sum(neurons.map(|neuron| neuron.coefficient))
+        match neurons.clone().all(|neuron| neuron.exact.is_none()) {
+            true => exact::sum(neurons.map(|neuron| neuron.coefficient)),
+            false => neurons.map(Neuron::exactly).sum(),
+        }
     }
 
     /// What the stable neurons add, exactly.
@@ -127,9 +149,9 @@ impl<'a> DirectedDerivative<'a> {
     /// Coefficients are dyadic rationals, so there always is one; for weights that were never rounded it is too small
     /// to tell a negative value from zero.
     pub fn granularity(&self) -> f64 {
-        let coefficients: Vec<_> = self.neurons.iter().map(|n| rational(n.coefficient)).collect();
-        let denominator = coefficients.iter().fold(BigInt::one(), |lcm, c| lcm.lcm(c.denom()));
-        let scaled = coefficients.iter().map(|c| c.numer() * (&denominator / c.denom()));
+        let coefficients = || self.neurons.iter().map(Neuron::exactly);
+        let denominator = coefficients().fold(BigInt::one(), |lcm, c| lcm.lcm(c.denom()));
+        let scaled = coefficients().map(|c| c.numer() * (&denominator / c.denom()));
         let common = scaled.fold(BigInt::zero(), |gcd, c| gcd.gcd(&c));
         approximate(&BigRational::new(common, denominator))
     }
@@ -189,7 +211,7 @@ mod tests {
     fn only_neurons_with_a_path_count() {
         let (block, domain) = (block(), Domain::unit_cube(2));
         let query = Query { row: 0, input: 0, direction: Direction::Increasing };
-        let derivative = DirectedDerivative::new(&block, &domain, query).unwrap();
+        let derivative = DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, query).unwrap();
         assert_eq!(derivative.neurons.iter().map(|n| n.index).collect::<Vec<_>>(), [0, 1]);
         assert_eq!(derivative.neurons[1].phase, Phase::Active);
         assert_eq!(derivative.unstable().collect::<Vec<_>>(), [0]);
@@ -206,7 +228,7 @@ mod tests {
     fn questions_without_sense_are_errors() {
         let (block, cube) = (block(), Domain::unit_cube(2));
         let ask = |domain: &Domain, row, input, direction| {
-            DirectedDerivative::new(&block, domain, Query { row, input, direction }).map(|_| ()).is_err()
+            DirectedDerivative::new(&block, &Rows::OUTPUTS, domain, Query { row, input, direction }).is_err()
         };
         assert!(ask(&cube, 1, 0, Direction::Increasing));
         assert!(ask(&cube, 0, 2, Direction::Increasing));
@@ -216,7 +238,8 @@ mod tests {
         assert!(ask(&one_hot, 0, 0, Direction::Increasing));
         let smooth = Block::new(block.first().clone(), Activation::Tanh, block.second().clone()).unwrap();
         let query = Query { row: 0, input: 0, direction: Direction::Increasing };
-        assert!(matches!(DirectedDerivative::new(&smooth, &cube, query), Err(Error::Activation("tanh"))));
+        let smooth = DirectedDerivative::new(&smooth, &Rows::OUTPUTS, &cube, query);
+        assert!(matches!(smooth, Err(Error::Activation("tanh"))));
     }
 
     #[test]

@@ -7,10 +7,10 @@ pub enum Error {
     /// An activation other than ReLU inside a block.
     #[error("the big-M programme needs relu inside a block, found {0}; use another engine for smooth activations")]
     Activation(&'static str),
-    /// A query about an output or an input that the block does not have, or without a direction.
-    #[error("query about output {row} and input {input}: {reason}")]
+    /// A query about a row or an input that the block does not have, or without a direction.
+    #[error("query about row {row} and input {input}: {reason}")]
     Query {
-        /// Output of the query.
+        /// Row of the query.
         row: usize,
         /// Input of the query.
         input: usize,

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use certificate::exact::{self, rational};
-use certificate::{Counterexample, Direction, Domain, Limit, MonotoneFeatures, Network, Query, Verdict};
+use certificate::{Counterexample, Direction, Domain, Limit, Network, Query, Rows, Specification, Verdict};
 use num_traits::ToPrimitive;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -37,7 +37,7 @@ pub struct Control<'a> {
 pub struct NetworkReport {
     /// The answer about the whole network.
     pub verdict: Verdict,
-    /// For each block its queries in the order of [`MonotoneFeatures::queries`].
+    /// For each block its queries in the order of [`Specification::queries`].
     pub queries: Vec<Vec<QueryReport>>,
     /// The domain of each block.
     pub domains: Vec<Domain>,
@@ -45,12 +45,12 @@ pub struct NetworkReport {
     pub seconds: f64,
 }
 
-/// A point of a block's domain where an output follows an input less than was asked.
+/// A point of a block's domain where a row follows an input less than was asked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Suspect {
     /// Index of the block.
     pub block: usize,
-    /// Which output and input.
+    /// Which row and input.
     pub query: Query,
     /// The directed derivative there.
     pub derivative: f64,
@@ -66,16 +66,17 @@ pub struct Suspect {
 pub fn suspects(
     network: &Network,
     domain: &Domain,
-    features: &MonotoneFeatures,
+    specification: &Specification,
     threshold: f64,
     options: &Options,
 ) -> Result<Vec<Suspect>> {
-    let per_block = features.queries(network)?;
+    let per_block = specification.queries(network)?;
     let domains = certificate::interval::block_domains(network, domain);
     let tasks: Vec<_> =
         per_block.iter().enumerate().flat_map(|(k, queries)| queries.iter().map(move |q| (k, *q))).collect();
     let look = |&(block, query): &(usize, Query)| {
-        let derivative = DirectedDerivative::new(&network.blocks()[block], &domains[block], query)?;
+        let rows = specification.rows_of(network, block);
+        let derivative = DirectedDerivative::new(&network.blocks()[block], rows, &domains[block], query)?;
         let none =
             !derivative.input_moves() || derivative.sign_bound().to_f64().is_some_and(|bound| bound >= threshold);
         let sample = if none { None } else { least_sample(&derivative, &[], options.samples, options.seed) };
@@ -86,7 +87,7 @@ pub fn suspects(
     Ok(found.into_iter().collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
 }
 
-/// Decides whether a network follows its monotone features over a domain.
+/// Decides whether the rows of a network follow its monotone features over a domain.
 ///
 /// Deterministic but for time limits, interrupts and [`Options::stop_at_first_refutation`].
 ///
@@ -100,14 +101,14 @@ pub fn suspects(
 pub fn verify_network(
     network: &Network,
     domain: &Domain,
-    features: &MonotoneFeatures,
+    specification: &Specification,
     engine: Engine,
     options: &Options,
     control: Control,
 ) -> Result<NetworkReport> {
     let start = Instant::now();
     let deadline = start + seconds(options.total_time_limit_s);
-    let per_block = features.queries(network)?;
+    let per_block = specification.queries(network)?;
     let domains = match engine {
         Engine::BranchAndBound => block_domains(network, domain, options.tightening, &Cbc)?,
         Engine::Milp(solver) => block_domains(network, domain, options.tightening, solver)?,
@@ -115,7 +116,8 @@ pub fn verify_network(
     let mut tasks = Vec::new();
     for (k, queries) in per_block.iter().enumerate() {
         for (q, &query) in queries.iter().enumerate() {
-            let verifier = QueryVerifier::new(&network.blocks()[k], &domains[k], query, engine, options)?;
+            let rows = specification.rows_of(network, k);
+            let verifier = QueryVerifier::new(&network.blocks()[k], rows, &domains[k], query, engine, options)?;
             tasks.push((k, q, query, verifier));
         }
     }
@@ -155,7 +157,8 @@ pub fn verify_network(
             let report = match report {
                 Some(report) => report,
                 None if interrupted() => {
-                    let derivative = DirectedDerivative::new(&network.blocks()[k], &domains[k], query)?;
+                    let rows = specification.rows_of(network, k);
+                    let derivative = DirectedDerivative::new(&network.blocks()[k], rows, &domains[k], query)?;
                     QueryReport::skipped(round_down(&derivative.sign_bound()), query, engine, Limit::Interrupted)
                 }
                 None => finish(k, verifier.decide(deadline, control.interrupt)?),
@@ -169,7 +172,7 @@ pub fn verify_network(
     done.sort_by_key(|(k, q, _)| (*k, *q));
     let mut queries: Vec<Vec<QueryReport>> = per_block.iter().map(|_| Vec::new()).collect();
     done.into_iter().for_each(|(k, _, report)| queries[k].push(report));
-    let verdict = compose(network, domain, features, options, &queries)?;
+    let verdict = compose(network, domain, specification, options, &queries)?;
     Ok(NetworkReport { verdict, queries, domains, seconds: start.elapsed().as_secs_f64() })
 }
 
@@ -177,7 +180,7 @@ pub fn verify_network(
 fn compose(
     network: &Network,
     domain: &Domain,
-    features: &MonotoneFeatures,
+    specification: &Specification,
     options: &Options,
     queries: &[Vec<QueryReport>],
 ) -> Result<Verdict> {
@@ -204,12 +207,12 @@ fn compose(
             }
             let Query { input, direction, .. } = report.query;
             let points = (pair.lower.clone(), pair.upper.clone());
-            if let Some(pair) = confirm(network, domain, (input, direction), points)? {
+            if let Some(pair) = confirm(network, domain, &specification.rows, (input, direction), points)? {
                 return Ok(Verdict::Refuted(pair));
             }
         }
     }
-    Ok(match attack(network, domain, features, options)? {
+    Ok(match attack(network, domain, specification, options)? {
         Some(pair) => Verdict::Refuted(pair),
         None => undecided(Limit::Composition),
     })
@@ -217,15 +220,16 @@ fn compose(
 
 type Points = (Vec<num_rational::BigRational>, Vec<num_rational::BigRational>);
 
-/// The pair as a counterexample to the whole network, for whichever output falls.
+/// The pair as a counterexample to the whole network, for whichever row falls.
 fn confirm(
     network: &Network,
     domain: &Domain,
+    rows: &Rows,
     (input, direction): (usize, Direction),
     (lower, upper): Points,
 ) -> Result<Option<Counterexample>> {
-    for row in 0..network.outputs() {
-        let evaluate = |x: &[num_rational::BigRational]| exact::network(network, x);
+    for row in 0..rows.count(network.outputs()) {
+        let evaluate = |x: &[num_rational::BigRational]| Ok(exact::rows(rows, exact::network(network, x)?));
         let points = (lower.clone(), upper.clone());
         match Counterexample::confirm(domain, (row, input, direction), points, evaluate) {
             Ok(None) => {}
@@ -240,15 +244,16 @@ fn confirm(
 /// Evaluations of the whole network that an attack may cost per monotone feature, per sample.
 const VALUES_PER_LINE: u32 = 17;
 
-/// Searches lines along the monotone features through random points of the domain for a falling output.
+/// Searches lines along the monotone features through random points of the domain for a falling row.
 fn attack(
     network: &Network,
     domain: &Domain,
-    features: &MonotoneFeatures,
+    specification: &Specification,
     options: &Options,
 ) -> Result<Option<Counterexample>> {
+    let Specification { directions, rows } = specification;
     let mut rng = ChaCha8Rng::seed_from_u64(options.seed);
-    let moving = features.0.iter().enumerate().filter(|(_, direction)| **direction != Direction::Free);
+    let moving = directions.0.iter().enumerate().filter(|(_, direction)| **direction != Direction::Free);
     let moving: Vec<_> = moving.map(|(input, direction)| (input, *direction)).collect();
     if moving.is_empty() {
         return Ok(None);
@@ -258,23 +263,24 @@ fn attack(
         let (input, direction) = moving[rng.random_range(0..moving.len())];
         // Wide steps find gross violations, narrow ones those of a single cell.
         let zoom = 2f64.powi(-(rng.random_range(0..12)));
-        let Some((a, b)) = falling_pair(network, domain, &point, (input, direction), zoom) else { continue };
+        let Some((a, b)) = falling_pair(network, domain, rows, &point, (input, direction), zoom) else { continue };
         let exactly = |value: f64| {
             let mut x: Vec<_> = point.iter().map(|x| rational(*x)).collect();
             x[input] = rational(value);
             x
         };
-        if let Some(pair) = confirm(network, domain, (input, direction), (exactly(a), exactly(b)))? {
+        if let Some(pair) = confirm(network, domain, rows, (input, direction), (exactly(a), exactly(b)))? {
             return Ok(Some(pair));
         }
     }
     Ok(None)
 }
 
-/// The neighbouring values of `input` between which an output falls most, in the order of the direction.
+/// The neighbouring values of `input` between which a row falls most, in the order of the direction.
 fn falling_pair(
     network: &Network,
     domain: &Domain,
+    rows: &Rows,
     point: &[f64],
     (input, direction): (usize, Direction),
     zoom: f64,
@@ -295,7 +301,7 @@ fn falling_pair(
     let outputs = |x: f64| {
         let mut point = point.to_vec();
         point[input] = x;
-        network.evaluate(&point)
+        rows.evaluate(network.evaluate(&point))
     };
     let outputs: Vec<_> = values.iter().map(|x| outputs(*x)).collect();
     let drop =

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use certificate::exact::{approximate, rational};
-use certificate::{Block, Counterexample, Domain, Limit, Multipliers, Query, Step, Verdict};
+use certificate::{Block, Counterexample, Domain, Limit, Multipliers, Query, Rows, Step, Verdict};
 use num_rational::BigRational;
 use num_traits::Signed;
 use serde::{Deserialize, Serialize};
@@ -135,7 +135,7 @@ pub struct QueryReport {
     pub proof: Option<Vec<Step>>,
 }
 
-/// Decides one query.
+/// Decides one query about an output of a block; [`verify_network`](crate::verify_network) also takes combinations.
 ///
 /// # Soundness
 /// *Refuted* is confirmed in exact arithmetic. *Certified* by [`Method::Signs`] is exact; by [`Method::Milp`] it rests
@@ -151,7 +151,7 @@ pub fn verify_query(
     engine: Engine,
     options: &Options,
 ) -> Result<QueryReport> {
-    let mut verifier = QueryVerifier::new(block, domain, query, engine, options)?;
+    let mut verifier = QueryVerifier::new(block, &Rows::OUTPUTS, domain, query, engine, options)?;
     match verifier.screen(&[])? {
         Some(report) => Ok(report),
         None => verifier.decide(Instant::now() + seconds(options.total_time_limit_s), None),
@@ -180,12 +180,13 @@ pub(crate) struct Occurring {
 }
 
 impl<'a> QueryVerifier<'a> {
-    /// Prepares a query.
+    /// Prepares a query about one of the `rows` of a block.
     ///
     /// # Errors
     /// If the tolerance is not above zero; also see [`DirectedDerivative::new`].
     pub fn new(
         block: &'a Block,
+        rows: &'a Rows,
         domain: &'a Domain,
         query: Query,
         engine: Engine<'a>,
@@ -195,7 +196,7 @@ impl<'a> QueryVerifier<'a> {
         if !(tol.is_finite() && tol > 0.0) {
             return Err(Error::Tolerance(tol));
         }
-        let derivative = DirectedDerivative::new(block, domain, query)?;
+        let derivative = DirectedDerivative::new(block, rows, domain, query)?;
         Ok(Self { derivative, engine, options, sampled: None, spent: Duration::ZERO })
     }
 

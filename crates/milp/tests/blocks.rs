@@ -1,7 +1,9 @@
 //! Random small blocks: the programme against the enumeration of all activation patterns.
 
 use certificate::exact::approximate;
-use certificate::{Activation, Affine, Block, Direction, Domain, IntegerFeature, Interval, Query, Verdict, exact};
+use certificate::{
+    Activation, Affine, Block, Direction, Domain, IntegerFeature, Interval, Query, Rows, Verdict, exact,
+};
 use milp::solver::{Cbc, Microlp};
 use milp::{DirectedDerivative, Engine, Method, Mode, Options, QueryReport, verify_query};
 use num_rational::BigRational;
@@ -48,7 +50,7 @@ fn the_programme_finds_the_enumerated_minimum() {
         let lower = if rng.random_bool(0.5) { 0.0 } else { -1.0 };
         let domain = Domain::from_box(vec![Interval::new(lower, 1.0); block.inputs()]).unwrap();
         let query = Query { row: 0, input: 0, direction: UP };
-        let derivative = DirectedDerivative::new(&block, &domain, query).unwrap();
+        let derivative = DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, query).unwrap();
         let expected = minimum(&derivative);
         for engine in ENGINES {
             let name = engine.name();
@@ -102,7 +104,9 @@ fn branch_and_bound_is_exact_on_thousands_of_blocks() {
             _ => {}
         }
         let domain = Domain::new(sides, one_hot, integer).unwrap();
-        let derivative = DirectedDerivative::new(&block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
+        let derivative =
+            DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, Query { row: 0, input: 0, direction: UP })
+                .unwrap();
         let expected = minimum(&derivative);
         let sign = decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 0);
         let least = decide(&block, &domain, Engine::BranchAndBound, Mode::Minimum, 10);
@@ -161,7 +165,7 @@ fn discrete_inputs_give_the_minimum_over_their_values() {
         let on_cube = decide(&block, &cube, Engine::BranchAndBound, Mode::Sign, 50).verdict.is_certified();
         for domain in [&one_hot, &both] {
             let query = Query { row: 0, input: 0, direction: UP };
-            let derivative = DirectedDerivative::new(&block, domain, query).unwrap();
+            let derivative = DirectedDerivative::new(&block, &Rows::OUTPUTS, domain, query).unwrap();
             let expected = minimum(&derivative);
             for engine in ENGINES {
                 for report in [
@@ -214,7 +218,8 @@ fn a_tiny_shift_of_the_minimum_decides() {
         let domain = Domain::unit_cube(3);
         let least = |block: &Block| {
             let derivative =
-                DirectedDerivative::new(block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
+                DirectedDerivative::new(block, &Rows::OUTPUTS, &domain, Query { row: 0, input: 0, direction: UP })
+                    .unwrap();
             minimum(&derivative)
         };
         let plain = least(&block(3, weight.clone(), bias.clone(), second.clone()));
@@ -287,7 +292,9 @@ fn a_monotone_block_without_biases_is_certified() {
         second.extend([0.6, -0.6]);
         let block = block(inputs, weight, vec![0.0; hidden + 2], second);
         let domain = Domain::from_box(vec![Interval::new(lower, 1.0); inputs]).unwrap();
-        let derivative = DirectedDerivative::new(&block, &domain, Query { row: 0, input: 0, direction: UP }).unwrap();
+        let derivative =
+            DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, Query { row: 0, input: 0, direction: UP })
+                .unwrap();
         let expected = minimum(&derivative);
         let closed = derivative.sign_bound();
         let report = decide(&block, &domain, Engine::BranchAndBound, Mode::Sign, 0);

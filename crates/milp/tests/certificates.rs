@@ -4,7 +4,7 @@
 use certificate::exact::{approximate, rational};
 use certificate::{
     Block, CertificateWriter, CheckError, Checked, Conclusion, Direction, Domain, Header, IntegerFeature, Interval,
-    Model, Proof, Query, Split, Step, Verdict, check, exact,
+    Model, Proof, Query, Rows, Split, Step, Verdict, check, exact,
 };
 use milp::{DirectedDerivative, Engine, Mode, Options, QueryReport, verify_query};
 use num_rational::BigRational;
@@ -29,7 +29,7 @@ struct Question {
 
 impl Question {
     fn new(block: Block, domain: Domain, query: Query) -> Self {
-        let minimum = minimum(&DirectedDerivative::new(&block, &domain, query).unwrap());
+        let minimum = minimum(&DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, query).unwrap());
         Self { block, domain, query, minimum }
     }
 
@@ -207,7 +207,7 @@ fn another(rng: &mut ChaCha8Rng, number: &Value) -> Value {
 /// Fails if what was accepted is false.
 fn judge(question: &Question, certificate: &[u8]) -> Result<Checked, CheckError> {
     let checked = check(certificate, &question.model())?;
-    assert_eq!(checked.directions, question.model().monotone_features());
+    assert_eq!(checked.specification, question.model().specification());
     let least = match &checked.domain {
         domain if *domain == question.domain => question.minimum.clone(),
         other => Question::new(question.block.clone(), other.clone(), question.query).minimum,
@@ -297,7 +297,7 @@ fn holds(question: &Question, samples: usize) -> bool {
             assert!([&pair.lower, &pair.upper].iter().all(|x| certificate::contains(&question.domain, x)));
             assert!(pair.drop.is_positive() && value(&pair.lower) - value(&pair.upper) == pair.drop, "{pair:?}");
             let domains = std::slice::from_ref(&question.domain);
-            let header = Header::new(&model, &model.monotone_features(), domains, Conclusion::Refuted);
+            let header = Header::new(&model, &model.specification(), domains, Conclusion::Refuted);
             let mut writer = CertificateWriter::new(Vec::new(), &header).unwrap();
             writer.counterexample(pair).unwrap();
             assert_eq!(check(&writer.finish().unwrap()[..], &model).unwrap().counterexample.as_ref(), Some(pair));

@@ -79,7 +79,8 @@ fn rows_agree_with_the_verdict_of_the_network() {
     for _ in 0..150 {
         let network = network(&mut rng, Activation::Clamp);
         let verify = |engine| {
-            verify_network(&network, &domain, &features, engine, &Options::default(), Control::default()).unwrap()
+            let specification = features.clone().into();
+            verify_network(&network, &domain, &specification, engine, &Options::default(), Control::default()).unwrap()
         };
         let row = |x: &[f64]| individual(&network, &domain, &features, x, &Cbc, SECONDS).unwrap();
         match verify(Engine::BranchAndBound).verdict {

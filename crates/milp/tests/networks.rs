@@ -4,8 +4,8 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use certificate::{
-    Activation, Affine, Block, Boundary, Counterexample, Direction, Domain, Limit, MonotoneFeatures, Network, Verdict,
-    exact, interval,
+    Activation, Affine, Block, Boundary, Counterexample, Direction, Domain, Limit, MonotoneFeatures, Network,
+    Specification, Verdict, exact, interval,
 };
 use milp::solver::{Cbc, Microlp};
 use milp::{Control, Engine, NetworkReport, Options, Tightening, block_domains, verify_network};
@@ -32,7 +32,7 @@ fn chain(blocks: Vec<Block>, activation: Activation) -> Network {
 
 fn verify(network: &Network, features: &[Direction], options: &Options) -> NetworkReport {
     let domain = Domain::unit_cube(network.inputs());
-    let features = MonotoneFeatures(features.to_vec());
+    let features = MonotoneFeatures(features.to_vec()).into();
     verify_network(network, &domain, &features, Engine::BranchAndBound, options, Control::default()).unwrap()
 }
 
@@ -180,7 +180,7 @@ fn tightening_never_loosens_and_contains_samples() {
 fn a_caller_can_watch_and_stop() {
     let mut rng = ChaCha8Rng::seed_from_u64(6);
     let network = chain(vec![random_block(&mut rng, (4, 6, 2), true)], Activation::Relu);
-    let (domain, features) = (Domain::unit_cube(4), MonotoneFeatures(vec![UP; 4]));
+    let (domain, features) = (Domain::unit_cube(4), Specification::from(MonotoneFeatures(vec![UP; 4])));
     let seen = Mutex::new(0);
     let progress = |_: usize, _: &_| *seen.lock().unwrap() += 1;
     let interrupt = AtomicBool::new(false);

@@ -16,6 +16,7 @@ use train::data::{DataSet, Part};
 use crate::config::Config;
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
+use crate::report;
 
 /// What `attack` takes.
 #[derive(Args)]
@@ -123,9 +124,8 @@ pub fn attack(args: &AttackArgs) -> Result<u8> {
 /// The least derivative of every block in every monotone input.
 fn derivatives(args: &AttackArgs, model: &Model, findings: &mut Findings) -> Result<u8> {
     let options = Options { mode: Mode::Minimum, query_time_limit_s: args.time_limit, ..Options::default() };
-    let features = model.monotone_features();
-    let (network, domain) = (&model.network, &model.domain);
-    let report = verify_network(network, domain, &features, Engine::BranchAndBound, &options, Control::default())?;
+    let (network, domain, specification) = (&model.network, &model.domain, model.specification());
+    let report = verify_network(network, domain, &specification, Engine::BranchAndBound, &options, Control::default())?;
     findings.verdict = report.verdict.word();
     findings.derivatives = table(model, &report);
     Ok(match &report.verdict {
@@ -154,7 +154,7 @@ fn table(model: &Model, report: &NetworkReport) -> Vec<Derivative> {
             let met = of_input().filter_map(|q| q.incumbent).fold(f64::INFINITY, f64::min);
             rows.push(Derivative {
                 block: k + 1,
-                input: if k == 0 { model.features[input].name.clone() } else { format!("channel {}", input + 1) },
+                input: report::input_name(model, k, input),
                 proven_lower_bound: of_input().map(|q| q.lower_bound).fold(f64::INFINITY, f64::min),
                 least_met: met.is_finite().then_some(met),
             });

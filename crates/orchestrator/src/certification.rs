@@ -5,7 +5,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::path::Path;
 
 use certificate::{
-    CertificateWriter, Checked, Conclusion, Header, Limit, Model, MonotoneFeatures, Proof, Verdict, check,
+    CertificateWriter, Checked, Conclusion, Domain, Header, Limit, Model, Proof, Specification, Verdict, check,
 };
 use milp::{Control, Engine, NetworkReport, Options};
 
@@ -14,17 +14,22 @@ use crate::error::{Error, Result};
 /// Name of the certificate in a run folder.
 pub const FILE: &str = "certificate.jsonl";
 
-/// Proves the claim about a model by branch and bound, writes the certificate and has it checked. What the checker does
+/// Proves a claim about a model by branch and bound, writes the certificate and has it checked. What the checker does
 /// not accept is not certified.
 ///
 /// # Errors
-/// If the model makes no sense or the file cannot be written.
-pub fn certify(model: &Model, options: &Options, control: Control, path: &Path) -> Result<NetworkReport> {
-    let features = model.monotone_features();
+/// If the claim does not fit the model or the file cannot be written.
+pub fn certify(
+    model: &Model,
+    (domain, specification): (&Domain, &Specification),
+    options: &Options,
+    control: Control,
+    path: &Path,
+) -> Result<NetworkReport> {
     let options = Options { stop_at_first_refutation: false, ..options.clone() };
-    let (network, domain) = (&model.network, &model.domain);
-    let mut report = milp::verify_network(network, domain, &features, Engine::BranchAndBound, &options, control)?;
-    write(model, &features, &report, path)?;
+    let (network, engine) = (&model.network, Engine::BranchAndBound);
+    let mut report = milp::verify_network(network, domain, specification, engine, &options, control)?;
+    write(model, specification, &report, path)?;
     if let Err(reason) = recheck(path, model)
         && !matches!(report.verdict, Verdict::Undecided { .. })
     {
@@ -47,13 +52,13 @@ pub fn recheck(certificate: &Path, model: &Model) -> Result<Checked> {
         .map_err(|error| Error::Invalid { path: certificate.into(), reason: error.to_string() })
 }
 
-fn write(model: &Model, features: &MonotoneFeatures, report: &NetworkReport, path: &Path) -> Result<()> {
+fn write(model: &Model, specification: &Specification, report: &NetworkReport, path: &Path) -> Result<()> {
     // Through a neighbour, as every file; streamed, because certificates of wide networks are large.
     let part = path.with_extension("part");
     let io = |source| Error::Io { path: part.clone(), source };
     let mut to = BufWriter::new(File::create(&part).map_err(io)?);
     let mut write = || -> std::io::Result<()> {
-        let header = Header::new(model, features, &report.domains, Conclusion::from(&report.verdict));
+        let header = Header::new(model, specification, &report.domains, Conclusion::from(&report.verdict));
         let mut writer = CertificateWriter::new(&mut to, &header)?;
         match &report.verdict {
             Verdict::Certified { .. } => {

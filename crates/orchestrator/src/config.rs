@@ -413,7 +413,7 @@ fn deserialize<T: DeserializeOwned>(table: toml::Table) -> std::result::Result<T
 }
 
 /// An error about a configuration, with the nearest known key where one is unknown.
-fn config_error(place: &str, message: &str) -> Error {
+pub fn config_error(place: &str, message: &str) -> Error {
     let mut message = message.trim_end().to_owned();
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     if let (true, Some((unknown, known))) = (message.contains("unknown"), quoted.split_first()) {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use certificate::{Model, ModelFeature, Network};
+use certificate::{Domain, Model, ModelFeature, Network, Specification};
 use milp::{Control, NetworkReport, Options};
 use serde::{Deserialize, Serialize};
 use train::data::DataSet;
@@ -355,11 +355,11 @@ impl<'a> Escalation<'a> {
         counts: &mut Verifications,
         name: &str,
     ) -> Result<()> {
-        let (domain, features) = (self.data.domain(self.config.data.domain), self.data.directions());
+        let (domain, specification) = self.claim();
         let epoch = &candidate.epoch;
         let quick = Options { samples: SAMPLES, seed: u64::from(epoch.epoch), ..self.config.verification() };
         let threshold = NEARLY * self.config.penalty.margin;
-        let suspects = milp::suspects(&candidate.network, &domain, &features, threshold, &quick)?;
+        let suspects = milp::suspects(&candidate.network, &domain, &specification, threshold, &quick)?;
         suspects.iter().for_each(|suspect| trainer.add_witness(suspect.block, &suspect.point));
         if suspects.iter().any(|suspect| suspect.derivative < 0.0) {
             counts.refuted_by_samples += 1;
@@ -371,7 +371,7 @@ impl<'a> Escalation<'a> {
         let options = Options { node_limit: NODES, ..quick };
         let engine = self.config.certify.engine.get().expect("the configuration was checked");
         let control = Control::default();
-        let report = milp::verify_network(&candidate.network, &domain, &features, engine, &options, control)?;
+        let report = milp::verify_network(&candidate.network, &domain, &specification, engine, &options, control)?;
         counts.verified += 1;
         for (block, queries) in report.queries.iter().enumerate() {
             for query in queries.iter().filter(|query| query.verdict.is_refuted()) {
@@ -418,6 +418,11 @@ impl<'a> Escalation<'a> {
         Ok(Some((checks, delivered.clone())))
     }
 
+    /// Where which property has to hold.
+    fn claim(&self) -> (Domain, Specification) {
+        (self.data.domain(self.config.data.domain), self.data.directions().into())
+    }
+
     /// A network with all that its file has to say.
     fn model(&self, network: Network) -> Model {
         let features = self.data.features.iter().map(|feature| ModelFeature {
@@ -434,12 +439,12 @@ impl<'a> Escalation<'a> {
         let certify = &self.config.certify;
         let options = Options { stop_at_first_refutation: true, ..self.config.verification() };
         let engine = certify.engine.get().expect("the configuration was checked");
-        let (domain, features) = (self.data.domain(self.config.data.domain), self.data.directions());
-        let queries = features.queries(&candidate.network)?.iter().map(Vec::len).sum();
+        let (domain, specification) = self.claim();
+        let queries = specification.queries(&candidate.network)?.iter().map(Vec::len).sum();
         let bar = self.progress.start_queries(rank, candidates, queries);
         let progress = |_: usize, _: &milp::QueryReport| bar.inc(1);
         let control = Control { interrupt: Some(self.interrupt), progress: Some(&progress) };
-        let report = milp::verify_network(&candidate.network, &domain, &features, engine, &options, control)?;
+        let report = milp::verify_network(&candidate.network, &domain, &specification, engine, &options, control)?;
         self.progress.end_queries();
         Ok(report)
     }

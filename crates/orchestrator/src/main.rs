@@ -238,7 +238,7 @@ fn check(args: &CheckArgs) -> Result<u8> {
 /// Prints the programme whose minimum is the worst-case derivative of a query, times a power of two.
 fn export(args: &ExportArgs) -> Result<u8> {
     let model = Model::load(&args.model)?;
-    let queries = model.monotone_features().queries(&model.network)?;
+    let queries = model.specification().queries(&model.network)?;
     let wanted = |q: &&Query| (q.row + 1, q.input + 1) == (args.output, args.input);
     let query = args.block.checked_sub(1).and_then(|k| queries.get(k)?.iter().find(wanted));
     let Some(query) = query else {
@@ -255,7 +255,14 @@ fn export(args: &ExportArgs) -> Result<u8> {
     let domains = certificate::interval::block_domains(&model.network, &model.domain);
     let options = milp::Options::default();
     let engine = milp::Engine::BranchAndBound;
-    let verifier = milp::QueryVerifier::new(&model.network.blocks()[k], &domains[k], *query, engine, &options)?;
+    let verifier = milp::QueryVerifier::new(
+        &model.network.blocks()[k],
+        &certificate::Rows::OUTPUTS,
+        &domains[k],
+        *query,
+        engine,
+        &options,
+    )?;
     let programme = verifier.programme();
     print!("{}", if args.format == ProgrammeFormat::Lp { programme.to_lp() } else { programme.to_mps() });
     Ok(exit_code::CERTIFIED)
@@ -328,7 +335,9 @@ fn deliver(
         model.save(&model_file)?;
         let control = Control { interrupt: Some(interrupt), progress: None };
         let certificate = folder.path().join(certification::FILE);
-        let report = certification::certify(&Model::load(&model_file)?, &config.verification(), control, &certificate)?;
+        let stored = Model::load(&model_file)?;
+        let claim = (&stored.domain, &stored.specification());
+        let report = certification::certify(&stored, claim, &config.verification(), control, &certificate)?;
         let verdict = &report.verdict;
         summary.verdict = verdict.word().into();
         let exhausted = matches!(delivery.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use certificate::exact::approximate;
-use certificate::{Checked, Counterexample, Direction, Model, Target, Verdict};
+use certificate::{Checked, Counterexample, Direction, Domain, Interval, Model, Specification, Target, Verdict};
 use milp::{NetworkReport, RepairEnd};
 use serde::{Deserialize, Serialize};
 use train::Scores;
@@ -75,7 +75,7 @@ pub fn domain_and_directions(model: &Model, checked: &Checked) -> String {
     for (j, feature) in model.features.iter().enumerate() {
         let raw = |x: f64| feature.minimum + x * (feature.maximum - feature.minimum);
         let (lower, upper) = (raw(sides[j].lower), raw(sides[j].upper));
-        let direction = word(checked.directions.0[j]);
+        let direction = word(checked.specification.directions.0[j]);
         let kind = if checked.domain.one_hot().iter().flatten().any(|&member| member == j) {
             ", one of its group"
         } else if checked.domain.integer().iter().any(|integer| integer.input == j) {
@@ -85,10 +85,50 @@ pub fn domain_and_directions(model: &Model, checked: &Checked) -> String {
         };
         line!(text, "  {} from {lower} to {upper}{kind}: {direction}", feature.name);
     }
-    if (&checked.domain, &checked.directions) != (&model.domain, &model.monotone_features()) {
-        line!(text, "This is not the domain or not the directions that the model file itself states.");
+    for (r, _) in checked.specification.rows.as_combinations().into_iter().flatten().enumerate() {
+        line!(text, "  claimed is {}", checked.specification.rows.describe(r));
+    }
+    for difference in differences(model, &checked.domain, &checked.specification) {
+        line!(text, "WARNING: {difference}.");
     }
     text
+}
+
+/// In which ways a claim is not the one that the model file itself makes, in words.
+pub fn differences(model: &Model, domain: &Domain, specification: &Specification) -> Vec<String> {
+    let mut differences = Vec::new();
+    if *domain != model.domain {
+        let inside = |(stated, own): (&Interval, &Interval)| own.lower <= stated.lower && stated.upper <= own.upper;
+        let sides = || domain.input_box().iter().zip(model.domain.input_box());
+        let what = if domain.input_box() == model.domain.input_box() {
+            "other one-hot groups or whole numbers"
+        } else if sides().all(inside) {
+            "smaller ranges"
+        } else if sides().all(|(stated, own)| inside((own, stated))) {
+            "larger ranges"
+        } else {
+            "other ranges"
+        };
+        differences.push(format!("this is about {what} than the model file states"));
+    }
+    let own = model.features.iter().map(|feature| feature.direction);
+    let changed =
+        model.features.iter().zip(own.zip(&specification.directions.0)).filter(|(_, (own, found))| own != *found);
+    let changed: Vec<_> = changed
+        .map(|(feature, (own, found))| format!("{} is {} here and {} there", feature.name, word(*found), word(own)))
+        .collect();
+    if !changed.is_empty() {
+        differences.push(format!("these are not the directions that the model file states: {}", changed.join(", ")));
+    }
+    if !specification.rows.are_outputs() {
+        differences.push("this is about combinations of the outputs only, not about every output by itself".into());
+    }
+    differences
+}
+
+/// What an input of block `k` is called.
+pub fn input_name(model: &Model, k: usize, input: usize) -> String {
+    if k == 0 { model.features[input].name.clone() } else { format!("channel {}", input + 1) }
 }
 
 fn word(direction: Direction) -> &'static str {
@@ -135,7 +175,8 @@ fn headline(verdict: &Verdict) -> &'static str {
     }
 }
 
-fn reason(limit: &certificate::Limit) -> String {
+/// Why nothing was shown, as the end of a sentence.
+pub fn reason(limit: &certificate::Limit) -> String {
     match limit {
         certificate::Limit::Time => "the time limit was reached".into(),
         certificate::Limit::Nodes => "the node limit was reached".into(),
@@ -283,7 +324,7 @@ fn bounds_tables(text: &mut String, model: &Model, report: &NetworkReport) {
             let bound = of_input().map(|q| q.lower_bound).fold(f64::INFINITY, f64::min);
             let met = of_input().filter_map(|q| q.incumbent).fold(f64::INFINITY, f64::min);
             let met = if met.is_finite() { format!("{met:.4}") } else { "-".into() };
-            let name = if k == 0 { model.features[input].name.clone() } else { format!("channel {}", input + 1) };
+            let name = input_name(model, k, input);
             line!(text, "| {name} | {certified} of {} | {bound:.4} | {met} |", of_input().count());
         }
         line!(text, "");

@@ -93,20 +93,26 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
 
     // The model in the folder is the certified one: loading checks its hash, verifying it anew needs no training.
     let model = certificate::Model::load(&folder.join("model.safetensors")).unwrap();
-    let features = model.monotone_features();
+    let specification = model.specification();
     let options = milp::Options::default();
     let control = milp::Control::default();
     let solver = &milp::solver::Microlp;
-    let report =
-        milp::verify_network(&model.network, &model.domain, &features, milp::Engine::Milp(solver), &options, control)
-            .unwrap();
+    let report = milp::verify_network(
+        &model.network,
+        &model.domain,
+        &specification,
+        milp::Engine::Milp(solver),
+        &options,
+        control,
+    )
+    .unwrap();
     assert!(report.verdict.is_certified());
 }
 
 fn certifies(model: &certificate::Model) -> bool {
     let (engine, options, control) = (milp::Engine::BranchAndBound, milp::Options::default(), milp::Control::default());
-    let features = model.monotone_features();
-    let report = milp::verify_network(&model.network, &model.domain, &features, engine, &options, control).unwrap();
+    let claim = model.monotone_features().into();
+    let report = milp::verify_network(&model.network, &model.domain, &claim, engine, &options, control).unwrap();
     report.verdict.is_certified()
 }
 

@@ -258,7 +258,7 @@ fn init_layer(
 
 #[cfg(test)]
 mod tests {
-    use certificate::MonotoneFeatures;
+    use certificate::{MonotoneFeatures, Specification};
     use rand::SeedableRng;
 
     use super::*;
@@ -293,7 +293,7 @@ mod tests {
                 let exact = network.evaluate(&x.iter().map(|v| f64::from(*v)).collect::<Vec<_>>())[0];
                 assert!((exact - f64::from(output)).abs() < 1e-5, "{exact} {output}");
             }
-            MonotoneFeatures(INPUTS.to_vec()).queries(&network).unwrap();
+            Specification::from(MonotoneFeatures(INPUTS.to_vec())).queries(&network).unwrap();
         }
     }
 

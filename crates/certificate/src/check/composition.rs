@@ -3,7 +3,7 @@ use std::collections::BTreeMap;
 use super::block::FirstLayer;
 use super::fault::{Fault, Result};
 use super::number::Dyadic;
-use crate::{Activation, Block, Boundary, Direction, Domain, Header, Interval, Network};
+use crate::{Activation, Block, Boundary, Direction, Domain, Header, Interval, Network, Rows};
 
 /// The blocks over the domain and the boxes of the header, each of which contains what comes out of the block before.
 pub(super) fn first_layers(network: &Network, header: &Header) -> Result<Vec<FirstLayer>> {
@@ -63,17 +63,20 @@ fn require_containment(
     Ok(())
 }
 
-/// Block, output and input of a query.
+/// What a row has, from what the outputs have: that of one output, or the sum that the row stands for.
+pub(super) fn combined(rows: &Rows, row: usize, of_output: impl Fn(usize) -> Dyadic) -> Dyadic {
+    let Some(combinations) = rows.as_combinations() else { return of_output(row) };
+    let terms = combinations[row].iter().enumerate().filter(|(_, c)| **c != 0.0);
+    terms.fold(Dyadic::new(0, 0), |sum, (k, c)| &sum + &(&Dyadic::exact(*c) * &of_output(k)))
+}
+
+/// Block, row and input of a query.
 pub(super) type Key = (usize, usize, usize);
 
 /// The queries that together show that the network is monotone, and that the other channels are cut off.
-pub(super) fn needed(
-    network: &Network,
-    directions: &[Direction],
-    layers: &[FirstLayer],
-) -> Result<BTreeMap<Key, Direction>> {
+pub(super) fn needed(network: &Network, header: &Header, layers: &[FirstLayer]) -> Result<BTreeMap<Key, Direction>> {
     let mut needed = BTreeMap::new();
-    let mut inputs = directions.to_vec();
+    let mut inputs = header.directions.0.clone();
     if inputs.iter().all(|direction| *direction == Direction::Free) {
         // Nothing is asked, whatever the channels are called.
         return Ok(needed);
@@ -84,7 +87,7 @@ pub(super) fn needed(
     for (k, block) in network.blocks().iter().enumerate() {
         let outputs = match network.boundaries().get(k) {
             Some(boundary) => boundary.monotone.clone(),
-            None => vec![true; block.outputs()],
+            None => vec![true; header.rows.count(block.outputs())],
         };
         for (input, direction) in inputs.iter().enumerate().filter(|(_, direction)| **direction != Direction::Free) {
             let side = layers[k].domain.input_box()[input];

@@ -1,7 +1,7 @@
 //! The checker: decides whether a certificate proves what it says, in whole numbers and without any search.
 //!
 //! It shares no code with the programs that make certificates, trusts nothing that the file says, and computes every
-//! bound itself. Of this crate it uses the plain types (network, domain, directions) and the format, and nothing that
+//! bound itself. Of this crate it uses the plain types (network, domain, rows) and the format, and nothing that
 //! decides. `docs/certificate-format.md` gives the reasons; [`composition`] is its section 3, [`tree`] its section 4,
 //! [`refutation`] its section 5.
 
@@ -17,7 +17,7 @@ use std::fmt;
 use std::io::BufRead;
 
 use crate::proof::{BlockQuery, End};
-use crate::{Conclusion, Counterexample, Direction, Domain, Header, Model, MonotoneFeatures, Network, Query};
+use crate::{Conclusion, Counterexample, Direction, Domain, Header, Model, Network, Query, Rows, Specification};
 use fault::Result;
 use lines::{Line, Lines};
 use tree::Tree;
@@ -31,8 +31,8 @@ pub struct Checked {
     pub conclusion: Conclusion,
     /// Where it holds.
     pub domain: Domain,
-    /// The directions of the inputs.
-    pub directions: MonotoneFeatures,
+    /// What it is about: the directions of the inputs and what follows them.
+    pub specification: Specification,
     /// The queries that were proved, in the order of the file.
     pub proved: Vec<Proved>,
     /// The violation, if it shows one.
@@ -58,9 +58,10 @@ pub struct Proved {
 ///
 /// # Soundness
 /// If the conclusion is [`Conclusion::Certified`], then for all `x`, `x'` of the domain that differ only in monotone
-/// features, moved in their directions, `f(x) <= f(x')` for every output of the model's network, over the real numbers.
-/// If it is [`Conclusion::Refuted`], the counterexample is one. Domain and directions are those of the certificate, which
-/// may be others than the model states: compare them with what you expect.
+/// features, moved in their directions, `f(x) <= f(x')` for every output of the model's network or, if the certificate
+/// names rows, for every one of these combinations of outputs, over the real numbers. If it is [`Conclusion::Refuted`],
+/// the counterexample is one. Domain and specification are those of the certificate, which may be others than the model
+/// states: compare them with what you expect.
 ///
 /// # Errors
 /// If the certificate is not valid. Whatever the bytes are, this neither panics nor recurses, and it needs memory for
@@ -90,6 +91,12 @@ impl<R: BufRead> Checker<R> {
                 return Err(Fault::Width { what, expected: network.inputs(), found });
             }
         }
+        for row in header.rows.as_combinations().unwrap_or_default() {
+            if row.len() != network.outputs() {
+                let (expected, found) = (network.outputs(), row.len());
+                return Err(Fault::Width { what: "coefficients of a row", expected, found });
+            }
+        }
         let (mut proved, mut counterexample) = (Vec::new(), None);
         let end = match header.verdict {
             Conclusion::Certified => self.certified(network, &header, &mut proved)?,
@@ -115,14 +122,15 @@ impl<R: BufRead> Checker<R> {
         if !self.lines.are_over()? {
             return Err(Fault::Trailing);
         }
-        let Header { domain, directions, verdict: conclusion, .. } = header;
-        Ok(Checked { conclusion, domain, directions, proved, counterexample, steps: end.steps })
+        let Header { domain, directions, rows, verdict: conclusion, .. } = header;
+        let specification = Specification { directions, rows };
+        Ok(Checked { conclusion, domain, specification, proved, counterexample, steps: end.steps })
     }
 
     /// Reads and checks the proofs of all queries that are needed, in any order.
     fn certified(&mut self, network: &Network, header: &Header, proved: &mut Vec<Proved>) -> Result<End> {
         let layers = composition::first_layers(network, header)?;
-        let needed = composition::needed(network, &header.directions.0, &layers)?;
+        let needed = composition::needed(network, header, &layers)?;
         let mut missing = needed.clone();
         loop {
             let (block, query, at_least) = match self.lines.line()? {
@@ -148,7 +156,8 @@ impl<R: BufRead> Checker<R> {
             if !(at_least >= 0.0 && at_least.is_finite()) {
                 return Err(Fault::AtLeast(at_least));
             }
-            let mut tree = Tree::new(&network.blocks()[block], &layers[block], query, at_least);
+            let rows = if block + 1 == network.blocks().len() { &header.rows } else { &Rows::OUTPUTS };
+            let mut tree = Tree::new(&network.blocks()[block], rows, &layers[block], query, at_least);
             while !tree.step(&self.step()?)? {}
             proved.push(Proved { block, query, at_least, leaves: tree.leaves });
             self.query = None;
@@ -177,28 +186,31 @@ fn misplaced<T>(expected: &'static str, found: &Line) -> Result<T> {
 impl fmt::Display for Checked {
     fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
         let network = "the network whose parameters are exactly the stored f32 weights";
+        let rows = &self.specification.rows;
         match (self.conclusion, &self.counterexample) {
-            (Conclusion::Certified, _) if self.directions.0.iter().all(|d| *d == Direction::Free) => {
+            (Conclusion::Certified, _) if self.specification.directions.0.iter().all(|d| *d == Direction::Free) => {
                 write!(f, "Valid, but empty: the certificate gives no input a direction, so it says nothing.")
             }
             (Conclusion::Certified, _) => {
                 let leaves: u64 = self.proved.iter().map(|proved| proved.leaves).sum();
                 write!(
                     f,
-                    "Valid proof of monotonicity. Computed over the real numbers with {network}, no output falls when an \
+                    "Valid proof of monotonicity. Computed over the real numbers with {network}, {} falls when an \
                      increasing input grows or a decreasing input shrinks while the other inputs stay the same, as long \
                      as all inputs stay in the domain stated here. Proved by {} queries in {leaves} regions, each \
                      checked in whole numbers.",
+                    if rows.are_outputs() { "no output" } else { "none of the combinations of outputs stated here" },
                     self.proved.len(),
                 )
             }
             (Conclusion::Refuted, Some(pair)) => write!(
                 f,
-                "Valid counterexample. Computed over the real numbers with {network}, output {} falls by about {:.3e} \
-                 when input {}, counted from 0, moves in its direction between two inputs of the domain stated here.",
-                pair.row,
+                "Valid counterexample. Computed over the real numbers with {network}, {} falls by about {:.3e} when \
+                 input {} moves in its direction between two inputs of the domain stated here (outputs and inputs \
+                 counted from 1).",
+                rows.describe(pair.row),
                 crate::exact::approximate(&pair.drop),
-                pair.input,
+                pair.input + 1,
             ),
             _ => write!(f, "This certificate proves nothing: the search was stopped before it had an answer."),
         }

@@ -3,6 +3,7 @@ use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Zero};
 
+use super::composition::combined;
 use super::fault::{Fault, Result};
 use super::number::Dyadic;
 use crate::{Activation, Affine, Counterexample, Direction, Domain, Header, Network};
@@ -10,13 +11,13 @@ use crate::{Activation, Affine, Counterexample, Direction, Domain, Header, Netwo
 /// Bits of the largest common denominator of two points: beyond any that a search gives, and quick to compute with.
 const LARGEST_DENOMINATOR: u64 = 1 << 18;
 
-/// Checks that the pair consists of two inputs of the domain, apart in one feature, between which the output falls.
+/// Checks that the pair consists of two inputs of the domain, apart in one feature, between which the row falls.
 pub(super) fn confirm(network: &Network, header: &Header, pair: &Counterexample) -> Result<()> {
     let require = |holds: bool, reason| if holds { Ok(()) } else { Err(Fault::NoCounterexample(reason)) };
     let Counterexample { input, row, .. } = *pair;
     let fit = pair.lower.len() == network.inputs() && pair.upper.len() == network.inputs();
     require(fit && input < network.inputs(), "its points do not fit the network")?;
-    require(row < network.outputs(), "the network has no such output")?;
+    require(row < header.rows.count(network.outputs()), "there is no such row")?;
     let apart = (0..network.inputs()).filter(|&j| pair.lower[j] != pair.upper[j]);
     require(apart.eq([input]), "the points have to differ in the named input and in no other")?;
     let ordered = match header.directions.0[input] {
@@ -33,10 +34,11 @@ pub(super) fn confirm(network: &Network, header: &Header, pair: &Counterexample)
     let (lower, upper, one) = (point(&pair.lower), point(&pair.upper), Dyadic::new(one.clone(), 0));
     let inside = contains(&header.domain, &lower, &one) && contains(&header.domain, &upper, &one);
     require(inside, "a point lies outside the domain")?;
-    let drop = &evaluate(network, lower, &one)?[row] + &-&evaluate(network, upper, &one)?[row];
-    require(drop.is_positive(), "the output does not fall")?;
+    let (before, after) = (evaluate(network, lower, &one)?, evaluate(network, upper, &one)?);
+    let drop = combined(&header.rows, row, |k| &before[k] + &-&after[k]);
+    require(drop.is_positive(), "the row does not fall")?;
     let stated = &Dyadic::new(pair.drop.numer().clone(), 0) * &one;
-    require(&drop * &Dyadic::new(pair.drop.denom().clone(), 0) == stated, "the output falls by another amount")
+    require(&drop * &Dyadic::new(pair.drop.denom().clone(), 0) == stated, "the row falls by another amount")
 }
 
 fn common_denominator<'a>(numbers: impl Iterator<Item = &'a BigRational>) -> Result<BigInt> {

@@ -2,9 +2,10 @@ use num_bigint::BigInt;
 use num_traits::Signed;
 
 use super::block::{FirstLayer, Place, Range};
+use super::composition::combined;
 use super::fault::{Fault, Result};
 use super::number::Dyadic;
-use crate::{Block, Direction, ExactMultipliers, Multipliers, Query, Split, Step, Tighten};
+use crate::{Block, Direction, ExactMultipliers, Multipliers, Query, Rows, Split, Step, Tighten};
 
 /// Exponents of multipliers lie between these; those of `f64` do.
 const EXPONENTS: std::ops::RangeInclusive<i32> = -1100..=1100;
@@ -64,12 +65,12 @@ enum Cut {
 
 impl<'a> Tree<'a> {
     /// The whole domain, with nothing proved.
-    pub fn new(block: &Block, layer: &'a FirstLayer, query: Query, at_least: f64) -> Self {
+    pub fn new(block: &Block, rows: &Rows, layer: &'a FirstLayer, query: Query, at_least: f64) -> Self {
         let one = layer.one();
         let sign = Dyadic::new(if query.direction == Direction::Decreasing { -1 } else { 1 }, 0);
         let coefficient = |i: usize| {
-            let (w2, w1) = (block.second().row(query.row)[i], block.first().row(i)[query.input]);
-            &(&(&Dyadic::exact(w2) * &Dyadic::exact(w1)) * &sign) * &one
+            let w2 = combined(rows, query.row, |k| Dyadic::exact(block.second().row(k)[i]));
+            &(&(&w2 * &Dyadic::exact(block.first().row(i)[query.input])) * &sign) * &one
         };
         Self {
             layer,

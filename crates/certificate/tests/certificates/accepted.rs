@@ -2,7 +2,7 @@
 
 use certificate::{
     Activation, Affine, Block, Boundary, CertificateWriter, Conclusion, Counterexample, Domain, IntegerFeature,
-    Interval, Limit, Model, Multipliers, Network, Proof, Query, Split, Step,
+    Interval, Limit, Model, Multipliers, Network, Proof, Query, Rows, Split, Step,
 };
 use num_bigint::BigInt;
 use num_rational::BigRational;
@@ -108,6 +108,46 @@ fn the_order_of_queries_does_not_matter_and_their_bounds_are_reported() {
         assert_eq!((proof.query, proof.at_least, 1), (proved.query, proved.at_least, proved.leaves));
     }
     assert!(checked.to_string().contains("4 queries in 4 regions"), "{checked}");
+}
+
+/// Two outputs that fall and rise with each other: only their difference and their sum hold.
+#[test]
+fn combinations_of_outputs_are_exact() {
+    // f0 = max(0, x0), f1 = 2^-60 max(0, x0 - 1/2) - max(0, x0)
+    let tiny = f32::exp2(-60.0);
+    let block = block(1, &[1.0, 1.0], &[0.0, -0.5], &[1.0, 0.0, -1.0, tiny]);
+    let model = single(block, Domain::unit_cube(1), &[UP]);
+    let proof = |rows: &str, query: &str| {
+        let certificate = certified(&model, &[query, NOTHING]);
+        read(&certificate.replacen("\"boxes\"", &format!("\"rows\":{rows},\"boxes\""), 1), &model)
+    };
+    let checked = proof("[[1,-0.5]]", &QUERY.replace("0.0", "1.4999999999999998")).unwrap();
+    assert_eq!(checked.specification.rows, Rows::combinations(vec![vec![1.0, -0.5]]).unwrap());
+    assert_eq!(checked.specification.rows.describe(0), "output 1 - 0.5 output 2");
+    assert!(checked.to_string().contains("none of the combinations of outputs stated here falls"), "{checked}");
+    // The sum is 2^-60 max(0, x0 - 1/2): of the large weights nothing is left, of the small one everything.
+    proof("[[1,1]]", QUERY).unwrap();
+    assert!(proof("[[-1,-1]]", QUERY).is_err());
+    assert!(proof("[[0,1]]", QUERY).is_err());
+
+    let pair = Counterexample {
+        input: 0,
+        row: 0,
+        lower: vec![rational(1, 2)],
+        upper: vec![rational(1, 1)],
+        drop: rational(1, 1 << 61),
+    };
+    let refuted = refutation(&model, &pair).replacen("\"boxes\"", "\"rows\":[[-1,-1]],\"boxes\"", 1);
+    let checked = read(&refuted, &model).unwrap();
+    assert_eq!(checked.counterexample, Some(pair));
+    assert!(checked.to_string().contains("-output 1 - output 2 falls by about"), "{checked}");
+    assert!(read(&refuted.replace("[-1,-1]", "[-1,-2]"), &model).is_err());
+}
+
+#[test]
+fn without_rows_the_header_is_what_it_was() {
+    let header = serde_json::to_string(&header(&example(), &[], Conclusion::Certified)).unwrap();
+    assert!(!header.contains("rows"), "{header}");
 }
 
 #[test]

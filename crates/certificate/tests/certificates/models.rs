@@ -50,7 +50,7 @@ pub fn example() -> Model {
 pub fn header(model: &Model, boxes: &[Domain], verdict: Conclusion) -> Header {
     let directions = MonotoneFeatures(model.features.iter().map(|feature| feature.direction).collect());
     let domains: Vec<_> = std::iter::once(&model.domain).chain(boxes).cloned().collect();
-    Header::new(model, &directions, &domains, verdict)
+    Header::new(model, &directions.into(), &domains, verdict)
 }
 
 /// The certificate with these lines between the first and the last.

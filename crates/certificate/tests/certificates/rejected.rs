@@ -100,6 +100,54 @@ fn a_header_that_does_not_fit() {
     rejects(|header| header.boxes = vec![vec![(0.0, 1.0)]]);
 }
 
+/// The example's certificate with these rows in its header.
+fn with_rows(rows: &str) -> String {
+    certified(&example(), &PROOF).replacen("\"directions\"", &format!("\"rows\":{rows},\"directions\""), 1)
+}
+
+#[test]
+fn rows_that_make_no_sense() {
+    read(&with_rows("[[1]]"), &example()).unwrap();
+    for (rows, reason) in [
+        ("[]", "at least one"),
+        ("[[]]", "row 0 is empty"),
+        ("[[1],[0]]", "row 1 is empty"),
+        ("[[-0.0]]", "row 0 is empty"),
+        ("[[1e-60]]", "row 0 is empty"),
+        ("[[1e39]]", ""),
+        ("[[-1e400]]", ""),
+        ("[[null]]", "null"),
+        ("[[\"1\"]]", "string"),
+        ("[[NaN]]", ""),
+        ("[1]", ""),
+        ("null", ""),
+        ("[[1]],\"rows\":[[1]]", "duplicate"),
+    ] {
+        let error = rejects!(with_rows(rows), example(), 1, Fault::Syntax(_));
+        assert!(error.to_string().contains(reason), "{rows}: {error}");
+    }
+    let many = format!("[{}[1]]", "[1],".repeat(10_000));
+    rejects!(with_rows(&many), example(), 1, Fault::Syntax(_));
+    for rows in ["[[1,0]]", "[[1],[1,-1]]"] {
+        rejects!(with_rows(rows), example(), 1, Fault::Width { what: "coefficients of a row", expected: 1, found: 2 });
+    }
+}
+
+/// The proof of one combination is none of another, nor of a second one.
+#[test]
+fn rows_that_are_not_proved() {
+    rejects!(with_rows("[[-1]]"), example(), 5, Fault::Multiplier(_) | Fault::NotProved { .. });
+    rejects!(with_rows("[[1],[1]]"), example(), 8, Fault::Missing { block: 0, row: 1, input: 0 });
+    let second = QUERY.replace("\"row\":0", "\"row\":1");
+    let certificate = certified(&example(), &[&second, NOTHING]);
+    rejects!(
+        certificate.replacen("\"directions\"", "\"rows\":[[1]],\"directions\"", 1),
+        example(),
+        2,
+        Fault::NotNeeded
+    );
+}
+
 #[test]
 fn lines_that_are_none() {
     let lines = [
@@ -594,7 +642,7 @@ fn pairs_that_are_no_counterexample() {
     rejects(&|pair| drop(pair.lower.pop()), "do not fit");
     rejects(&|pair| pair.upper.push(rational(0, 1)), "do not fit");
     rejects(&|pair| pair.input = 2, "do not fit");
-    rejects(&|pair| pair.row = 1, "no such output");
+    rejects(&|pair| pair.row = 1, "no such row");
     rejects(&|pair| pair.input = 1, "in the named input and in no other");
     rejects(&|pair| pair.upper[1] = rational(1, 4), "in the named input and in no other");
     rejects(&|pair| pair.upper = pair.lower.clone(), "in the named input and in no other");

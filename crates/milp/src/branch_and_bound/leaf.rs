@@ -160,7 +160,9 @@ impl Leaf {
         let mut sum = BigRational::zero();
         let mut weight = vec![BigRational::zero(); sides.len()];
         for (i, neuron) in derivative.neurons.iter().enumerate() {
-            sum += rational(self.constant(derivative, region, i));
+            if self.constant(derivative, region, i) != 0.0 {
+                sum += neuron.exactly();
+            }
             if self.units[i] != 0 {
                 let s = rational(self.multiplier(i));
                 sum += &s * rational(f64::from(layer.bias()[neuron.index]));

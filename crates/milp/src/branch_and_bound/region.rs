@@ -421,7 +421,8 @@ impl Region {
         }
     }
 
-    /// Left slope, right slope and constant of a neuron with coefficient `c` in the given state.
+    /// Left slope, right slope and constant of a neuron with coefficient `c` in the given state. Slopes of unstable neurons
+    /// stay below their limits by more than `c` and the quotient are rounded: the checker compares with the exact ones.
     pub fn pieces(&self, c: f64, i: usize, state: State, penalty: f64) -> (f64, f64, f64) {
         let steep = penalty / (self.upper[i].value - self.lower[i].value).max(1e-9 * self.slice.magnitude[i]);
         match state {

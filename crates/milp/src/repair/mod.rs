@@ -20,7 +20,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use certificate::exact::approximate;
-use certificate::{Activation, Affine, Block, Domain, Limit, MonotoneFeatures, Network, Query, interval};
+use certificate::{
+    Activation, Affine, Block, Domain, Limit, MonotoneFeatures, Network, Query, Rows, Specification, interval,
+};
 use num_traits::Signed;
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
@@ -169,7 +171,7 @@ pub fn repair(
     interrupt: Option<&AtomicBool>,
 ) -> Result<Repaired> {
     let start = Instant::now();
-    let per_block = features.queries(network)?;
+    let per_block = Specification::from(features.clone()).queries(network)?;
     let mut repaired = Repaired {
         network: network.clone(),
         end: RepairEnd::Certified,
@@ -334,7 +336,7 @@ impl Task<'_> {
     }
 
     fn answer(&self, query: Query, seed: u64) -> Result<Answer> {
-        let derivative = DirectedDerivative::new(&self.block, self.domain, query)?;
+        let derivative = DirectedDerivative::new(&self.block, &Rows::OUTPUTS, self.domain, query)?;
         if !derivative.input_moves() || !derivative.sign_bound().is_negative() {
             return Ok(Answer::Proved);
         }

@@ -37,7 +37,9 @@ fn random_network(rng: &mut ChaCha8Rng, features: &[Direction], activation: Acti
 
 fn certified(network: &Network, domain: &Domain, features: &MonotoneFeatures) -> bool {
     let engine = Engine::BranchAndBound;
-    let report = verify_network(network, domain, features, engine, &Options::default(), Control::default()).unwrap();
+    let report =
+        verify_network(network, domain, &features.clone().into(), engine, &Options::default(), Control::default())
+            .unwrap();
     report.verdict.is_certified()
 }
 
@@ -142,8 +144,8 @@ fn witnesses_hold_for_other_second_layers() {
         without += alone.blocks[0].searches;
         for repaired in [&first, &helped] {
             let block = &repaired.network.blocks()[0];
-            for query in &features.queries(&repaired.network).unwrap()[0] {
-                let derivative = DirectedDerivative::new(block, &domain, *query).unwrap();
+            for query in &Specification::from(features.clone()).queries(&repaired.network).unwrap()[0] {
+                let derivative = DirectedDerivative::new(block, &Rows::OUTPUTS, &domain, *query).unwrap();
                 for witness in &first.witnesses[0] {
                     assert!(domain.input_box().iter().zip(witness).all(|(side, x)| side.contains(*x)));
                     assert!(derivative.evaluate(witness) >= 0.0);
@@ -197,7 +199,7 @@ fn a_hand_computed_repair() {
     let report = verify_network(
         &projected.network,
         &domain,
-        &features,
+        &features.clone().into(),
         Engine::BranchAndBound,
         &Options::default(),
         Control::default(),

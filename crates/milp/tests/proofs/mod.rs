@@ -23,7 +23,7 @@ pub fn model(block: &Block, domain: &Domain, query: Query) -> Model {
 /// A certificate with these proofs.
 pub fn write(model: &Model, proofs: &[Proof]) -> Vec<u8> {
     let domains = std::slice::from_ref(&model.domain);
-    let header = Header::new(model, &model.monotone_features(), domains, Conclusion::Certified);
+    let header = Header::new(model, &model.specification(), domains, Conclusion::Certified);
     let mut writer = CertificateWriter::new(Vec::new(), &header).unwrap();
     proofs.iter().for_each(|proof| writer.proof(proof).unwrap());
     writer.finish().unwrap()
