@@ -13,6 +13,7 @@ mod progress;
 mod repair;
 mod report;
 mod run_folder;
+mod verify;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -60,6 +61,10 @@ enum Command {
     /// Exit status: 0 a valid proof that the model is monotone; 1 a valid counterexample; 2 not valid; 3 valid, but
     /// it says that nothing was shown.
     Check(CheckArgs),
+    /// Certify or refute the network in a model file, whoever trained it.
+    ///
+    /// Exit status: 0 certified; 1 refuted; 3 undecided. The certificate has been checked by then.
+    Verify(verify::VerifyArgs),
     /// Say how bad the violations of a run's network are: the least derivatives, or with --data or --row the rows that
     /// have a violating partner.
     ///
@@ -162,6 +167,7 @@ fn dispatch(cli: Cli) -> u8 {
             exit_code::CERTIFIED
         }),
         (Some(Command::Check(args)), _) => check(&args),
+        (Some(Command::Verify(args)), _) => verify::verify(&args),
         (Some(Command::Attack(args)), _) => attack::attack(&args),
         (Some(Command::Compare(args)), _) => compare::compare(&args),
         (Some(Command::Export(args)), _) => export(&args),

@@ -477,3 +477,156 @@ fn the_resolved_configuration_can_be_run_again() {
     assert_eq!(run(&["config", file.to_str().unwrap()]).stdout, output.stdout);
     assert!(text(&output.stdout).contains("epochs = 7"));
 }
+
+/// A model whose first output rises with `priors` and whose second falls. The difference is the worked example of
+/// `docs/certificate-format.md`, whose proof needs a search.
+fn two_outputs(folder: &Path) -> PathBuf {
+    use certificate::{Activation, Affine, Block, Direction, Domain, Model, ModelFeature, Network, Target};
+    let first = Affine::new(2, vec![1.0, 1.0, 1.0, -1.0, 1.0, 0.0, 1.0, 0.25], vec![-1.0, 0.0, -0.75, -1.0]).unwrap();
+    let second = Affine::new(4, vec![1.0, 2.0, 0.0, 0.0, -1.0, 0.0, 0.5, 0.5], vec![0.0; 2]).unwrap();
+    let feature = |name: &str, direction| ModelFeature { name: name.into(), direction, minimum: 0.0, maximum: 40.0 };
+    let model = Model {
+        network: Network::new(vec![Block::new(first, Activation::Relu, second).unwrap()], vec![]).unwrap(),
+        features: vec![feature("priors", Direction::Increasing), feature("age", Direction::Free)],
+        domain: Domain::unit_cube(2),
+        target: Target::Regression { column: "y".into(), minimum: 0.0, maximum: 1.0 },
+    };
+    let file = folder.join("model.safetensors");
+    model.save(&file).unwrap();
+    file
+}
+
+#[test]
+fn verify_refutes_outputs_and_certifies_their_difference() {
+    let temporary = tempfile::tempdir().unwrap();
+    let model = two_outputs(temporary.path());
+    let verify = |more: &[&str]| run(&[&["verify", model.to_str().unwrap()], more].concat());
+
+    // The claim of the model file: the second output falls.
+    let refuted = verify(&[]);
+    let said = text(&refuted.stdout);
+    assert_eq!(refuted.status.code(), Some(1), "{said}{}", text(&refuted.stderr));
+    for words in ["verdict     refuted", "output 2 falls", "priors", " -> ", "certificate.jsonl (checked)"] {
+        assert!(said.contains(words), "{words} is missing in\n{said}");
+    }
+    let beside = temporary.path().join("certificate.jsonl");
+    let check = |certificate: &Path| run(&["check", certificate.to_str().unwrap(), model.to_str().unwrap()]);
+    let checked = check(&beside);
+    assert_eq!(checked.status.code(), Some(1));
+    assert!(text(&checked.stdout).contains("output 2 falls"), "{}", text(&checked.stdout));
+    assert!(!text(&checked.stdout).contains("WARNING"), "{}", text(&checked.stdout));
+
+    // Another claim does not take the place of that certificate, the same claim does.
+    let claim = temporary.path().join("claim.toml");
+    fs::write(&claim, "rows = [[1, -1]]\ninput_box = [{ lower = 0, upper = 1 }, { lower = 0.25, upper = 1 }]\n")
+        .unwrap();
+    let before = fs::read(&beside).unwrap();
+    let blocked = verify(&["--domain", claim.to_str().unwrap()]);
+    assert_eq!(blocked.status.code(), Some(2));
+    for words in ["certificate.jsonl", "another claim", "--out"] {
+        assert!(text(&blocked.stderr).contains(words), "{}", text(&blocked.stderr));
+    }
+    assert_eq!(verify(&[]).status.code(), Some(1));
+    assert_eq!(fs::read(&beside).unwrap(), before);
+    let out = temporary.path().join("claims/difference");
+    let certified = verify(&["--domain", claim.to_str().unwrap(), "--out", out.to_str().unwrap(), "--format", "json"]);
+    assert_eq!(certified.status.code(), Some(0), "{}", text(&certified.stderr));
+    let said: serde_json::Value = serde_json::from_slice(&certified.stdout).expect("one JSON object and nothing else");
+    assert_eq!(said["verdict"], "certified");
+    let query = &said["queries"][0];
+    assert_eq!((query["row"].as_str(), query["input"].as_str()), (Some("output 1 - output 2"), Some("priors")));
+    assert!(query["proven_lower_bound"].as_f64().unwrap() >= 0.0, "{said}");
+    assert_eq!(said["queries"].as_array().unwrap().len(), 1);
+    assert_eq!(said["differences"].as_array().unwrap().len(), 2, "{said}");
+
+    // An attempt that comes to nothing does not take its place, and leaves nothing in an empty folder.
+    let proof = out.join("certificate.jsonl");
+    let before = fs::read(&proof).unwrap();
+    let hurried = |out: &Path| {
+        verify(&["--domain", claim.to_str().unwrap(), "--out", out.to_str().unwrap(), "--time-limit", "0"])
+    };
+    let stopped = hurried(&out);
+    assert_eq!(stopped.status.code(), Some(3), "{}", text(&stopped.stderr));
+    for words in ["undecided (the time limit was reached)", "--time-limit", "an earlier one, kept"] {
+        assert!(text(&stopped.stdout).contains(words), "{words} is missing in\n{}", text(&stopped.stdout));
+    }
+    assert_eq!(fs::read(&proof).unwrap(), before);
+    let empty = temporary.path().join("claims/empty");
+    assert_eq!(hurried(&empty).status.code(), Some(3));
+    assert!(fs::read_dir(&empty).unwrap().next().is_none());
+
+    // Whoever checks it is told that it is not what the model file states.
+    let checked = check(&out.join("certificate.jsonl"));
+    let said = text(&checked.stdout);
+    assert_eq!(checked.status.code(), Some(0), "{said}");
+    for words in
+        ["claimed is output 1 - output 2", "WARNING: this is about smaller ranges", "WARNING: this is about comb"]
+    {
+        assert!(said.contains(words), "{words} is missing in\n{said}");
+    }
+    let files = |folder: &Path| {
+        let mut names: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    assert_eq!(files(&out), ["certificate.jsonl"]);
+    assert_eq!(files(temporary.path()), ["certificate.jsonl", "claim.toml", "claims", "model.safetensors"]);
+
+    // One direction changed: what was certified is refuted.
+    fs::write(&claim, "rows = [[1, -1]]\ndirections = [\"decreasing\", \"free\"]\n").unwrap();
+    let out = temporary.path().join("down");
+    let refuted = verify(&["--domain", claim.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    assert_eq!(refuted.status.code(), Some(1), "{}", text(&refuted.stderr));
+    assert!(text(&refuted.stdout).contains("output 1 - output 2 falls"), "{}", text(&refuted.stdout));
+    let checked = text(&check(&out.join("certificate.jsonl")).stdout);
+    assert!(checked.contains("WARNING: these are not the directions"), "{checked}");
+    assert!(checked.contains("priors is decreasing here and increasing there"), "{checked}");
+}
+
+/// The claim that the README shows is one.
+#[test]
+fn the_claim_in_the_readme_is_read() {
+    let readme = fs::read_to_string(repository().join("README.md")).unwrap();
+    let shown = readme.split_once("```toml\n").unwrap().1.split_once("```").unwrap().0;
+    let temporary = tempfile::tempdir().unwrap();
+    let (model, claim) = (two_outputs(temporary.path()), temporary.path().join("claim.toml"));
+    fs::write(&claim, shown).unwrap();
+    let output = run(&["verify", model.to_str().unwrap(), "--domain", claim.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
+
+/// Every way in which a claim can be wrong: the file and the key are named, with what to do, and nothing is written.
+#[test]
+fn a_claim_that_makes_no_sense_is_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let model = two_outputs(temporary.path());
+    let claim = temporary.path().join("claim.toml");
+    let refused = |toml: &str, words: &[&str]| {
+        fs::write(&claim, toml).unwrap();
+        let output = run(&["verify", model.to_str().unwrap(), "--domain", claim.to_str().unwrap()]);
+        let message = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{toml}: {message}");
+        for word in words.iter().chain(&["claim.toml"]) {
+            assert!(message.contains(word), "{toml}: {word} is missing in\n{message}");
+        }
+        assert!(!temporary.path().join("certificate.jsonl").exists(), "{toml} left a certificate");
+    };
+    refused("row = [[1, 1]]", &["unknown field `row`", "did you mean `rows`"]);
+    refused("rows = [[1, 1]", &["line 1"]);
+    refused("rows = []", &["rows", "at least one", "leave them out"]);
+    refused("rows = [[1]]", &["rows", "row 0", "expected 2 coefficients"]);
+    refused("rows = [[1, -1], [0, 0]]", &["rows", "row 1 is empty"]);
+    refused("rows = [[nan, 1]]", &["rows", "finite"]);
+    refused("rows = [[1, 1e300]]", &["rows", "finite"]);
+    refused("rows = [[\"1\", 1]]", &["rows", "string"]);
+    refused("directions = [\"up\", \"free\"]", &["directions", "`up`", "`increasing`"]);
+    refused("directions = [\"free\"]", &["directions", "expected 2", "priors, age", "found 1"]);
+    refused("input_box = [{ lower = 0, upper = 1 }]", &["input_box", "expected 2", "priors, age"]);
+    refused("input_box = [{ lower = 1, upper = 0 }, { lower = 0, upper = 1 }]", &["input_box", "input 0"]);
+    refused("one_hot = [[0, 1]]", &["directions", "priors", "one-hot group"]);
+    refused("integer = [{ input = 7, steps = 3 }]", &["integer", "input 7 does not exist"]);
+    let nowhere = run(&["verify", model.to_str().unwrap(), "--domain", "nowhere.toml"]);
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(text(&nowhere.stderr).contains("nowhere.toml"));
+    assert_eq!(run(&["verify", "nowhere.safetensors"]).status.code(), Some(2));
+}
