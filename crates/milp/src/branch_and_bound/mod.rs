@@ -36,6 +36,8 @@ use relaxation::{Minimum, Scratch, Slopes, Vertex};
 /// Neurons tried by strong branching, and with how many unstable ones twice as many are tried.
 const CANDIDATES: usize = 16;
 const MANY: usize = 150;
+/// Settled phases after which the other candidates wait for the next relaxation.
+const ENOUGH: usize = 2;
 /// One-hot groups are branched on before neurons if they have at most this many combinations.
 const COMBINATIONS: usize = 64;
 /// Depth to which the two sides of a branching may run on different threads.
@@ -368,6 +370,10 @@ impl Run<'_> {
         let here = planes.value(slopes, vertex);
         let settling = self.search.at_least - CLOSE * self.scale;
         for &unit in candidates {
+            if settled.len() >= ENOUGH {
+                // With them decided the relaxation tells more about the other candidates.
+                break;
+            }
             let c = self.derivative.neurons[unit].coefficient;
             let kept = (slopes.left[unit], slopes.right[unit]);
             let piece = |(left, right): (f64, f64)| (vertex.t[unit] * right).max(vertex.t[unit] * left);
