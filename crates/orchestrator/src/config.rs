@@ -157,6 +157,8 @@ pub struct Certify {
     /// are fed to the penalty; a network with a better validation score than the best certified one is verified. 0 is
     /// the paper's loop: certify only when a round has ended, best validation score first.
     pub during_training: u32,
+    /// Which network of a round is delivered.
+    pub deliver: Deliver,
     /// With `during_training = 0`, at most so many epochs of a round are tried.
     pub candidates: usize,
     /// Wall-clock time for one query.
@@ -172,12 +174,24 @@ impl Default for Certify {
         Self {
             engine: Engine::BranchAndBound,
             during_training: 1,
+            deliver: Deliver::BestCertified,
             candidates: 40,
             query_time_limit_s: 60.0,
             time_limit_s: 600.0,
             tightening: Tightening::Interval,
         }
     }
+}
+
+/// Which network a round delivers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Deliver {
+    /// Of the epochs that certified during training the one with the best validation score; the last epoch's network is
+    /// repaired only if none did.
+    BestCertified,
+    /// The last epoch's network, repaired if that is needed, whatever certified before.
+    Last,
 }
 
 /// `[repair]`

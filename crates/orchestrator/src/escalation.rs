@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use train::data::DataSet;
 use train::{Candidate, Epoch, Trainer, constant_loss};
 
-use crate::config::Config;
+use crate::config::{Config, Deliver};
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 use crate::repair::{Repair, repair};
@@ -58,7 +58,7 @@ pub struct Round {
     pub checks: Vec<Check>,
     /// Number of epochs in which the network was verified during training, and in how many it was certified.
     pub during_training: Verifications,
-    /// The repair of the last epoch's network, if it is on.
+    /// The repair of the last epoch's network, if there was one.
     pub repair: Option<Repair>,
     /// Wall-clock time of the training.
     pub training_s: f64,
@@ -197,7 +197,8 @@ impl<'a> Escalation<'a> {
         let training_s = start.elapsed().as_secs_f64();
         let start = Instant::now();
         let mut repaired = None;
-        if let (Some(options), Some(last)) = (self.config.repairing(), &trained.last) {
+        let wanted = trained.certified.is_none() || self.config.certify.deliver == Deliver::Last;
+        if let (Some(options), Some(last), true) = (self.config.repairing(), &trained.last, wanted) {
             self.progress.say("  repairing the last epoch's network");
             let (record, network) = repair(self.config, self.data, &last.network, &options, self.interrupt)?;
             if self.interrupt.load(Ordering::Relaxed) {

@@ -364,7 +364,9 @@ fn deliver(
             }
             None => None,
         };
-        let results = report::Results { scores, before_repair: summary.before_repair, slice };
+        let accepted = |round: &escalation::Round| round.repair.as_ref().is_some_and(|repair| repair.accepted);
+        let last_epoch = delivery.members.iter().any(|rounds| rounds.last().is_some_and(accepted));
+        let results = report::Results { scores, before_repair: summary.before_repair, last_epoch, slice };
         folder.write("report.md", report::render(config, data, delivery, model, &report, results).as_bytes())?;
     }
     if delivery.stop == StopReason::Interrupted {

@@ -43,6 +43,8 @@ pub struct Results {
     pub scores: FinalScores,
     /// Those before its repair, if it was repaired.
     pub before_repair: Option<FinalScores>,
+    /// Whether it is the last epoch's, and not the one with the best score.
+    pub last_epoch: bool,
     /// What the repair changed most visibly; its picture lies beside the report.
     pub slice: Option<Slice>,
 }
@@ -58,7 +60,7 @@ pub fn render(
 ) -> String {
     let mut text = String::new();
     verdict(&mut text, config, data, delivery, &report.verdict);
-    scores_table(&mut text, config, data, &results);
+    scores_table(&mut text, data, &results);
     if let Some(slice) = &results.slice {
         repair_picture(&mut text, data, slice);
     }
@@ -215,7 +217,7 @@ fn counterexample(text: &mut String, data: &DataSet, pair: &Counterexample) {
     line!(text, "");
 }
 
-fn scores_table(text: &mut String, config: &Config, data: &DataSet, results: &Results) {
+fn scores_table(text: &mut String, data: &DataSet, results: &Results) {
     line!(text, "## Quality of the predictions\n");
     line!(text, "| rows | number | loss | score |\n|---|---|---|---|");
     let mut rows = |when: &str, scores: &FinalScores| {
@@ -229,11 +231,11 @@ fn scores_table(text: &mut String, config: &Config, data: &DataSet, results: &Re
     if let Some(before) = &results.before_repair {
         rows(", before the repair", before);
     }
-    let choice = match config.repairing() {
-        Some(_) => {
+    let choice = match results.last_epoch {
+        true => {
             "The last epoch of a round is delivered; whether its repair is acceptable was judged on the validation rows"
         }
-        None => "The epoch was chosen on the validation rows",
+        false => "The epoch was chosen on the validation rows",
     };
     line!(
         text,
