@@ -8,6 +8,9 @@
 //! A violation that a solver reports is never believed: the activation pattern has to have an open cell, which is
 //! decided in exact arithmetic ([`interior`]), and two inputs in it have to show the violation in exact arithmetic.
 //!
+//! Branch and bound, the default, gives a proof with its answer. A network that is not monotone can be made so by
+//! [`repair()`], which moves the second layers of its blocks as little as needed.
+//!
 //! This crate knows nothing about training; it sees networks only as [`certificate`] types.
 //!
 //! ```
