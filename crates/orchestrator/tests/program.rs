@@ -109,6 +109,18 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
     assert!(report.verdict.is_certified());
 }
 
+/// A setting that was renamed must not leave a configuration behind that nobody can run.
+#[test]
+fn every_configuration_of_the_repository_is_read() {
+    let files = fs::read_dir(repository().join("configs")).unwrap().map(|entry| entry.unwrap().path());
+    let configurations: Vec<_> = files.filter(|file| file.extension().is_some_and(|e| e == "toml")).collect();
+    assert!(configurations.len() >= 5);
+    for file in configurations {
+        let output = run(&["config", file.to_str().unwrap()]);
+        assert_eq!(output.status.code(), Some(0), "{}: {}", file.display(), text(&output.stderr));
+    }
+}
+
 fn certifies(model: &certificate::Model) -> bool {
     let (engine, options, control) = (milp::Engine::BranchAndBound, milp::Options::default(), milp::Control::default());
     let claim = model.monotone_features().into();
