@@ -1,9 +1,11 @@
 //! Evaluation of a network at rational points, without rounding.
 
+use std::cmp::Ordering;
+
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
-use num_traits::{One, Zero};
+use num_traits::{One, Signed, Zero};
 
 use crate::{Activation, Affine, Block, Error, Network, Result, Rows};
 
@@ -63,6 +65,12 @@ fn decode(value: f64) -> (i64, i32) {
     (if value < 0.0 { -mantissa } else { mantissa }, exponent + zeros as i32)
 }
 
+/// Which of two rational numbers is the larger one; several times quicker than [`Ord`], which divides.
+pub fn compare(a: &BigRational, b: &BigRational) -> Ordering {
+    // Denominators are positive.
+    (a.numer() * b.denom()).cmp(&(b.numer() * a.denom()))
+}
+
 /// The nearest `f64` to a rational number, for people and for searches; never for a verdict.
 pub fn approximate(value: &BigRational) -> f64 {
     num_traits::ToPrimitive::to_f64(value).unwrap_or(f64::NAN)
@@ -77,20 +85,22 @@ pub fn affine(layer: &Affine, x: &[BigRational]) -> Vec<BigRational> {
     let small_point: Option<Vec<i128>> = point.iter().map(|x| i128::try_from(x).ok()).collect();
     // Of a product of a mantissa and a coordinate, and of a sum of such products.
     let bits = 24 + longest + u64::from(usize::BITS - point.len().leading_zeros());
+    let mut row = Vec::new();
     let output = |i: usize| {
-        let row = || layer.row(i).iter().chain(&layer.bias()[i..=i]).map(|w| decode(f64::from(*w)));
-        let (lowest, highest) = row().fold((0, 0), |(low, high), (_, e)| (low.min(e), high.max(e)));
+        row.clear();
+        row.extend(layer.row(i).iter().chain(&layer.bias()[i..=i]).map(|w| decode(f64::from(*w))));
+        let (lowest, highest) = row.iter().fold((0, 0), |(low, high), (_, e)| (*e.min(&low), *e.max(&high)));
         // Everything times 2^digits, which makes the parameters of the row whole numbers.
         let digits = -lowest;
         let fits = bits + u64::from((highest - lowest).unsigned_abs()) < 127;
         let small = small_point.as_ref().filter(|_| fits).map(|point| {
             let term =
-                |((mantissa, exponent), x): ((i64, i32), &i128)| (i128::from(mantissa) << (exponent - lowest)) * x;
-            row().zip(point).map(term).sum::<i128>()
+                |((mantissa, exponent), x): (&(i64, i32), &i128)| (i128::from(*mantissa) << (exponent - lowest)) * x;
+            row.iter().zip(point).map(term).sum::<i128>()
         });
         let sum = small.map(BigInt::from).unwrap_or_else(|| {
-            let whole = |(mantissa, exponent): (i64, i32)| BigInt::from(mantissa) << (exponent + digits);
-            let terms = row().zip(&point).filter(|((mantissa, _), _)| *mantissa != 0);
+            let whole = |(mantissa, exponent): &(i64, i32)| BigInt::from(*mantissa) << (exponent + digits);
+            let terms = row.iter().zip(&point).filter(|((mantissa, _), _)| *mantissa != 0);
             terms.map(|(w, x)| whole(w) * x).sum()
         });
         match power_of_two(&denominator) {
@@ -124,10 +134,10 @@ fn power_of_two(number: &BigInt) -> Option<u64> {
 }
 
 fn activate(activation: Activation, t: BigRational) -> Result<BigRational> {
-    let zero = BigRational::zero();
     match activation {
-        Activation::Relu => Ok(t.max(zero)),
-        Activation::Clamp => Ok(t.max(zero).min(BigRational::one())),
+        Activation::Relu | Activation::Clamp if t.is_negative() => Ok(BigRational::zero()),
+        Activation::Clamp if compare(&t, &BigRational::one()).is_gt() => Ok(BigRational::one()),
+        Activation::Relu | Activation::Clamp => Ok(t),
         smooth => Err(Error::NotPiecewiseLinear(smooth.name())),
     }
 }

@@ -93,7 +93,8 @@ impl Counterexample {
         (lower, upper): (Vec<BigRational>, Vec<BigRational>),
         evaluate: impl Fn(&[BigRational]) -> crate::Result<Vec<BigRational>>,
     ) -> crate::Result<Option<Self>> {
-        let differ_in_input_only = lower.iter().zip(&upper).enumerate().all(|(j, (a, b))| j == input || a == b);
+        let differ_in_input_only =
+            lower.iter().zip(&upper).enumerate().all(|(j, (a, b))| j == input || exact::compare(a, b).is_eq());
         let ordered = match direction {
             Direction::Increasing => lower[input] < upper[input],
             Direction::Decreasing => lower[input] > upper[input],
@@ -111,7 +112,10 @@ impl Counterexample {
 pub fn contains(domain: &Domain, x: &[BigRational]) -> bool {
     let sides = domain.input_box();
     let in_box = x.len() == sides.len()
-        && x.iter().zip(sides).all(|(x, side)| exact::rational(side.lower) <= *x && *x <= exact::rational(side.upper));
+        && x.iter().zip(sides).all(|(x, side)| {
+            let (lower, upper) = (exact::rational(side.lower), exact::rational(side.upper));
+            exact::compare(&lower, x).is_le() && exact::compare(x, &upper).is_le()
+        });
     let one_hot = |group: &Vec<usize>| {
         let ones = group.iter().filter(|&&j| x[j].is_one()).count();
         ones == 1 && group.iter().all(|&j| x[j].is_one() || x[j].is_zero())

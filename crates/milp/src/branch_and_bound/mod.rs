@@ -44,6 +44,8 @@ const COMBINATIONS: usize = 64;
 const PARALLEL_DEPTH: usize = 20;
 /// Penalties of violated decisions, as multiples of `sum_i |c_i|`; a larger one is tried only if it matters.
 const PENALTIES: [f64; 3] = [1e2, 1e5, 1e8];
+/// Points are rounded to multiples of its inverse where that is fine enough.
+const SHORT: f64 = (1u64 << 32) as f64;
 /// Values closer than this part of `sum_i |c_i|` are not told apart by the relaxation.
 const CLOSE: f64 = 1e-9;
 
@@ -292,9 +294,16 @@ impl Run<'_> {
         if best.value >= self.search.at_least {
             return None;
         }
-        let point = exact_point(derivative, &best.point);
+        let point = exact_point(derivative, &self.shortened(best));
         let pattern = derivative.pattern_at(&point).filter(|_| inside(derivative, &point))?;
         self.occurs(pattern, point)
+    }
+
+    /// A point below `at_least` with few enough binary digits for exact arithmetic in machine words, if rounding finds one.
+    fn shortened(&self, Sample { point, .. }: Sample) -> Vec<f64> {
+        let round = |(x, side): (&f64, &Interval)| ((x * SHORT).round() / SHORT).clamp(side.lower, side.upper);
+        let short: Vec<f64> = point.iter().zip(self.derivative.domain.input_box()).map(round).collect();
+        if self.derivative.evaluate(&short) < self.search.at_least { short } else { point }
     }
 
     /// The pattern at a point, if its value is too low.

@@ -14,6 +14,8 @@ use crate::derivative::{DirectedDerivative, Phase};
 pub(super) const EXPONENT: i32 = -24;
 /// A bound has to move by this part of its interval to be worth a line in the proof.
 const WORTHWHILE: f64 = 1e-3;
+/// Coordinates that the compiler can put side by side.
+const STRANDS: usize = 4;
 /// Cutting-plane steps for one bound; it is valid after any number of them.
 const STEPS: usize = 8;
 
@@ -41,10 +43,12 @@ pub(super) struct Slice {
     pub sides: Vec<(f64, f64)>,
     /// `|b_i| + sum_j |w_ij| max |x_j|`, for rounding errors.
     magnitude: Vec<f64>,
+    /// Weights over the coordinates, filled up with zeros to a multiple of [`STRANDS`].
     rows: Vec<f64>,
     bias: Vec<f64>,
-    lower: Vec<f64>,
-    upper: Vec<f64>,
+    /// Middles and half widths of the coordinates, 0 for those of groups; filled up likewise.
+    middle: Vec<f64>,
+    half: Vec<f64>,
 }
 
 /// Where a bound of a pre-activation comes from: the level of the path and the position there.
@@ -93,6 +97,10 @@ pub(super) struct Region {
     pub lower: Vec<Bound>,
     pub upper: Vec<Bound>,
     pub levels: Vec<Arc<Level>>,
+}
+
+fn strands(values: &[f64]) -> &[[f64; STRANDS]] {
+    values.as_chunks().0
 }
 
 impl Slice {
@@ -152,28 +160,33 @@ impl Slice {
             all_rows.extend((0..inputs.len()).map(|k| if range.contains(&k) { -1.0 } else { 0.0 }));
             all_bias.push(1.0);
         }
-        let planes = Hyperplanes::new(all_rows, all_bias, lower.clone(), upper.clone());
-        Self { discrete, planes, inputs, groups, sides, magnitude, rows, bias, lower, upper }
+        let boxed = groups.first().map_or(inputs.len(), |range| range.start);
+        let padded = |values: &[f64], count: usize| {
+            let zeros = inputs.len().next_multiple_of(STRANDS) - count;
+            values[..count].iter().copied().chain(std::iter::repeat_n(0.0, zeros)).collect::<Vec<_>>()
+        };
+        let rows = (0..bias.len()).flat_map(|i| padded(&rows[i * inputs.len()..], inputs.len())).collect();
+        let halves = |sign: f64| lower.iter().zip(&upper).map(move |(a, b)| 0.5 * (b + sign * a)).collect::<Vec<_>>();
+        let (middle, half) = (padded(&halves(1.0), boxed), padded(&halves(-1.0), boxed));
+        let planes = Hyperplanes::new(all_rows, all_bias, lower, upper);
+        Self { discrete, planes, inputs, groups, sides, magnitude, rows, bias, middle, half }
     }
 
     fn row(&self, i: usize) -> &[f64] {
-        let p = self.inputs.len();
-        &self.rows[i * p..(i + 1) * p]
+        let length = self.middle.len();
+        &self.rows[i * length..(i + 1) * length]
     }
 
     /// `max` over the box of `a t_i + y b t_h`, and `b t_h` where it is attained.
     fn support(&self, (a, i): (f64, usize), y: f64, (b, h): (f64, usize)) -> (f64, f64) {
         let (row, other) = (self.row(i), self.row(h));
-        let end = self.groups.first().map_or(self.inputs.len(), |range| range.start);
-        // Four strands that the compiler can put side by side.
-        let (mut values, mut slopes) = ([0.0; 4], [0.0; 4]);
-        for start in (0..end).step_by(4) {
-            let strands = start..end.min(start + 4);
-            let (row, other) = (&row[strands.clone()], &other[strands.clone()]);
-            let (lower, upper) = (&self.lower[strands.clone()], &self.upper[strands]);
-            for k in 0..row.len() {
+        let (mut values, mut slopes) = ([0.0; STRANDS], [0.0; STRANDS]);
+        let sides = strands(&self.middle).iter().zip(strands(&self.half));
+        for ((row, other), (middle, half)) in strands(row).iter().zip(strands(other)).zip(sides) {
+            for k in 0..STRANDS {
                 let w = a * row[k] + y * b * other[k];
-                let x = if w > 0.0 { upper[k] } else { lower[k] };
+                // Choosing an end by the sign of `w` would be a branch that the processor cannot foresee.
+                let x = middle[k] + half[k].copysign(w);
                 values[k] += w * x;
                 slopes[k] += other[k] * x;
             }
@@ -237,9 +250,9 @@ impl Slice {
         Some((value + self.rounding(i, Some((h, y))), units as i64))
     }
 
-    /// The coordinates at which `b t_h` is largest.
+    /// The coordinates at which `b t_h` is largest, filled up with zeros.
     fn support_point(&self, (b, h): (f64, usize)) -> Vec<f64> {
-        let end = |(j, w): (usize, &f64)| if b * w > 0.0 { self.upper[j] } else { self.lower[j] };
+        let end = |(j, w): (usize, &f64)| self.middle[j] + self.half[j].copysign(b * w);
         let mut x: Vec<f64> = self.row(h).iter().enumerate().map(end).collect();
         for range in &self.groups {
             let weight = |j: &usize| b * self.row(h)[*j];

@@ -46,6 +46,19 @@ pub(super) struct Slopes {
     pub right: Vec<f64>,
 }
 
+impl Slopes {
+    /// The slope of unit `i` on a side, 0 on neither.
+    fn at(&self, i: usize, side: f64) -> f64 {
+        if side > 0.0 {
+            self.right[i]
+        } else if side < 0.0 {
+            self.left[i]
+        } else {
+            0.0
+        }
+    }
+}
+
 /// A member of the basis: a hyperplane that passes through the vertex.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Member {
@@ -60,10 +73,10 @@ pub(super) struct Vertex {
     pub x: Vec<f64>,
     /// `t` at `x`.
     pub t: Vec<f64>,
-    /// For each unit whether the vertex counts as lying on its right; ties are resolved by how they were reached.
-    right: Vec<bool>,
+    /// For each unit 1 if the vertex counts as lying on its right, -1 on its left, 0 for the members of the basis; ties are
+    /// resolved by how they were reached.
+    side: Vec<f64>,
     basis: Vec<Member>,
-    unit_in_basis: Vec<bool>,
     input_in_basis: Vec<bool>,
     /// `[inputs, inputs]`: moving along row `k` leaves all members of the basis but `k`, whose `t` (or coordinate) grows
     /// at rate one.
@@ -77,9 +90,8 @@ impl Vertex {
     pub fn copy_from(&mut self, other: &Self) {
         self.x.copy_from_slice(&other.x);
         self.t.copy_from_slice(&other.t);
-        self.right.copy_from_slice(&other.right);
+        self.side.copy_from_slice(&other.side);
         self.basis.copy_from_slice(&other.basis);
-        self.unit_in_basis.copy_from_slice(&other.unit_in_basis);
         self.input_in_basis.copy_from_slice(&other.input_in_basis);
         self.directions.copy_from_slice(&other.directions);
         self.gradient.copy_from_slice(&other.gradient);
@@ -107,9 +119,9 @@ pub(super) struct Minimum {
 /// A scalar product in four strands, which the compiler can put side by side.
 pub(super) fn dot(a: &[f64], b: &[f64]) -> f64 {
     let mut strands = [0.0; 4];
-    let (a, b) = (a.chunks_exact(4), b.chunks_exact(4));
-    let rest: f64 = a.remainder().iter().zip(b.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in a.zip(b) {
+    let ((a, rest), (b, other)) = (a.as_chunks::<4>(), b.as_chunks::<4>());
+    let rest: f64 = rest.iter().zip(other).map(|(a, b)| a * b).sum();
+    for (a, b) in a.iter().zip(b) {
         (0..4).for_each(|k| strands[k] += a[k] * b[k]);
     }
     strands.iter().sum::<f64>() + rest
@@ -143,17 +155,13 @@ impl Hyperplanes {
         let mut vertex = Vertex {
             x: self.lower.clone(),
             t: vec![0.0; self.units],
-            right: vec![false; self.units],
+            side: vec![1.0; self.units],
             basis: (0..p).map(Member::Lower).collect(),
-            unit_in_basis: vec![false; self.units],
             input_in_basis: vec![true; p],
             directions: (0..p * p).map(|k| if k / p == k % p { 1.0 } else { 0.0 }).collect(),
             gradient: vec![0.0; p],
         };
         self.place(&mut vertex);
-        for i in 0..self.units {
-            vertex.right[i] = vertex.t[i] >= 0.0;
-        }
         vertex
     }
 
@@ -180,11 +188,11 @@ impl Hyperplanes {
         for (j, x) in vertex.x.iter().enumerate() {
             add(&mut vertex.t, *x, &self.columns[j * self.units..(j + 1) * self.units]);
         }
-        for i in 0..self.units {
-            if vertex.unit_in_basis[i] {
-                vertex.t[i] = 0.0;
-            } else if vertex.t[i].abs() > 1e-9 {
-                vertex.right[i] = vertex.t[i] > 0.0;
+        for (side, t) in vertex.side.iter_mut().zip(&mut vertex.t) {
+            if *side == 0.0 {
+                *t = 0.0;
+            } else if t.abs() > 1e-9 {
+                *side = t.signum();
             }
         }
     }
@@ -193,8 +201,8 @@ impl Hyperplanes {
     pub fn steepness(&self, slopes: &Slopes, vertex: &mut Vertex) {
         vertex.gradient.fill(0.0);
         for i in 0..self.units {
-            let slope = if vertex.right[i] { slopes.right[i] } else { slopes.left[i] };
-            if slope != 0.0 && !vertex.unit_in_basis[i] {
+            let slope = slopes.at(i, vertex.side[i]);
+            if slope != 0.0 {
                 add(&mut vertex.gradient, slope, self.row(i));
             }
         }
@@ -208,11 +216,9 @@ impl Hyperplanes {
 
     /// Gives unit `i` other slopes; `vertex` has to know the gradient for the slopes before.
     pub fn bend(&self, slopes: &mut Slopes, vertex: &mut Vertex, i: usize, (left, right): (f64, f64)) {
-        if !vertex.unit_in_basis[i] {
-            let change = if vertex.right[i] { right - slopes.right[i] } else { left - slopes.left[i] };
-            add(&mut vertex.gradient, change, self.row(i));
-        }
+        let before = slopes.at(i, vertex.side[i]);
         (slopes.left[i], slopes.right[i]) = (left, right);
+        add(&mut vertex.gradient, slopes.at(i, vertex.side[i]) - before, self.row(i));
     }
 
     /// Walks from a vertex that knows its gradient towards a minimum, at most `steps` steps. `enough` is told by how much
@@ -296,62 +302,66 @@ impl Hyperplanes {
         let leaving = vertex.basis[k];
         match leaving {
             Member::Unit(i) => {
-                vertex.unit_in_basis[i] = false;
-                vertex.right[i] = sign > 0.0;
-                let slope = if sign > 0.0 { slopes.right[i] } else { slopes.left[i] };
-                add(&mut vertex.gradient, slope, self.row(i));
+                vertex.side[i] = sign;
+                add(&mut vertex.gradient, slopes.at(i, sign), self.row(i));
             }
             Member::Lower(j) | Member::Upper(j) => vertex.input_in_basis[j] = false,
         }
 
-        // Where the edge meets hyperplanes (indices below n) and sides of the box (above).
-        breaks.clear();
-        for (i, &rate) in rates.iter().enumerate() {
-            let t = vertex.t[i];
-            let towards = if vertex.right[i] { rate < -1e-11 } else { rate > 1e-11 };
-            if towards && !vertex.unit_in_basis[i] && leaving != Member::Unit(i) {
-                let distance = if vertex.right[i] { t.max(0.0) } else { (-t).max(0.0) };
-                breaks.push((distance / rate.abs(), i));
-            }
-        }
+        // Where the edge leaves the box; nothing matters beyond.
+        let (mut room, mut last) = (f64::INFINITY, None);
         for (j, &d) in direction.iter().enumerate() {
             if !vertex.input_in_basis[j] && d.abs() > 1e-11 {
-                let room = if d > 0.0 { self.upper[j] - vertex.x[j] } else { vertex.x[j] - self.lower[j] };
-                breaks.push((room.max(0.0) / d.abs(), n + j));
+                let end = if d > 0.0 { self.upper[j] } else { self.lower[j] };
+                let length = ((end - vertex.x[j]) / d).max(0.0);
+                if length < room {
+                    (room, last) = (length, Some(n + j));
+                }
+            }
+        }
+        // Where it meets hyperplanes before.
+        breaks.clear();
+        for (i, ((side, t), rate)) in vertex.side.iter().zip(&vertex.t).zip(rates.iter()).enumerate() {
+            let (distance, speed) = ((side * t).max(0.0), -side * rate);
+            // No branch on the speed alone, which the processor cannot foresee.
+            if (distance < room * speed) & (speed > 1e-11) {
+                breaks.push((distance / speed, i));
             }
         }
         let mut slope = -rate;
         let (mut fall, mut walked) = (0.0, 0.0);
-        let mut end = None;
+        let mut end = last.map(|which| (breaks.len(), room, which));
         // Usually one of the first few stops the walk, so they are not sorted all at once.
         for done in 0..breaks.len() {
-            let next = (done..breaks.len()).min_by(|&a, &b| breaks[a].0.total_cmp(&breaks[b].0)).expect("not empty");
+            let next =
+                (done + 1..breaks.len()).fold(done, |least, i| if breaks[i].0 < breaks[least].0 { i } else { least });
             breaks.swap(done, next);
             let (length, which) = breaks[done];
             fall -= slope * (length - walked);
             walked = length;
-            slope +=
-                if which < n { (slopes.right[which] - slopes.left[which]) * rates[which].abs() } else { f64::INFINITY };
+            slope += (slopes.right[which] - slopes.left[which]) * rates[which].abs();
             if slope >= 0.0 {
                 end = Some((done, length, which));
                 break;
             }
         }
+        if slope < 0.0 {
+            fall -= slope * (room - walked);
+        }
         // The box stops every walk; only rounding can hide it.
         let (done, length, which) = end?;
         for &(_, i) in breaks[..done].iter() {
-            let change = slopes.right[i] - slopes.left[i];
-            add(&mut vertex.gradient, if vertex.right[i] { -change } else { change }, self.row(i));
-            vertex.right[i] = !vertex.right[i];
+            let change = slopes.left[i] - slopes.right[i];
+            add(&mut vertex.gradient, vertex.side[i] * change, self.row(i));
+            vertex.side[i] = -vertex.side[i];
         }
         add(&mut vertex.x, length, direction);
         add(&mut vertex.t, length, rates);
 
         pivots.clear();
         if which < n {
-            let slope = if vertex.right[which] { slopes.right[which] } else { slopes.left[which] };
-            add(&mut vertex.gradient, -slope, self.row(which));
-            vertex.unit_in_basis[which] = true;
+            add(&mut vertex.gradient, -slopes.at(which, vertex.side[which]), self.row(which));
+            vertex.side[which] = 0.0;
             vertex.t[which] = 0.0;
             vertex.basis[k] = Member::Unit(which);
             pivots.extend((0..p).map(|m| dot(self.row(which), &vertex.directions[m * p..(m + 1) * p])));
@@ -377,8 +387,7 @@ impl Hyperplanes {
 
     /// The multipliers at a vertex and the bound that they prove.
     pub fn bound(&self, slopes: &Slopes, vertex: &Vertex) -> Minimum {
-        let mut multipliers: Vec<f64> =
-            (0..self.units).map(|i| if vertex.right[i] { slopes.right[i] } else { slopes.left[i] }).collect();
+        let mut multipliers: Vec<f64> = (0..self.units).map(|i| slopes.at(i, vertex.side[i])).collect();
         for k in 0..self.inputs {
             if let Member::Unit(i) = vertex.basis[k] {
                 multipliers[i] = self.balance(vertex, k).clamp(slopes.left[i], slopes.right[i]);
