@@ -84,6 +84,9 @@ pub struct Train {
     pub learning_rate: f64,
     /// Share of the epochs, the last ones, whose weights are averaged; 0 switches it off.
     pub average_last: f64,
+    /// Whether the network is trained once more, on fitting and validation rows together, at the lambda of the round that
+    /// was accepted. Needs a repair of the last epoch's network, because there is nothing left to choose an epoch with.
+    pub refit: bool,
     /// What the learning rate is multiplied with when a training fails.
     pub learning_rate_drop: f64,
     /// How often a failed training is tried again.
@@ -100,6 +103,7 @@ impl Default for Train {
             batch_size: 256,
             learning_rate: 5e-3,
             average_last: 0.3,
+            refit: false,
             learning_rate_drop: 0.2,
             retries: 2,
             checkpoint_every: 20,
@@ -389,6 +393,14 @@ impl Config {
         let name_ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
         if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(name_ok) {
             return Err(format!("name must consist of letters, digits, '-', '_' and '.', found {:?}", self.name));
+        }
+        let chooses = self.certify.deliver != Deliver::Last || self.repair.method == Repairing::Off;
+        if self.train.refit && chooses {
+            return Err(
+                "train.refit = true needs certify.deliver = \"last\" and a repair.method: the validation rows are \
+                        fitted on, so no epoch can be chosen with them"
+                    .into(),
+            );
         }
         if self.certify.engine.get().is_none() {
             let word = format!("{:?}", self.certify.engine).to_lowercase();

@@ -21,6 +21,8 @@ pub struct Delivery {
     pub model: Option<Model>,
     /// The model as it was before repair, if some member was repaired.
     pub unrepaired: Option<Model>,
+    /// If the model was fitted on the validation rows: the one that was not.
+    pub validated: Option<Model>,
 }
 
 impl Delivery {
@@ -49,17 +51,19 @@ pub fn run(
     interrupt: &AtomicBool,
 ) -> Result<Delivery> {
     if config.ensemble == 1 {
-        let Outcome { stop, rounds, model, unrepaired } =
+        let Outcome { stop, rounds, model, unrepaired, validated } =
             Escalation::new(config, data, folder, progress, interrupt).run()?;
-        return Ok(Delivery { stop, members: vec![rounds], model, unrepaired });
+        return Ok(Delivery { stop, members: vec![rounds], model, unrepaired, validated });
     }
-    let mut delivery = Delivery { stop: StopReason::Certified, members: Vec::new(), model: None, unrepaired: None };
-    let (mut models, mut before, mut repaired) = (Vec::new(), Vec::new(), false);
+    let (stop, members) = (StopReason::Certified, Vec::new());
+    let mut delivery = Delivery { stop, members, model: None, unrepaired: None, validated: None };
+    let (mut models, mut before, mut not_fitted) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut repaired, mut refitted) = (false, false);
     for member in 0..config.ensemble {
         progress.say(&format!("member {} of {}", member + 1, config.ensemble));
         let config = Config { seed: member_seed(config.seed, member), ..config.clone() };
         let folder = folder.member(member)?;
-        let Outcome { stop, rounds, model, unrepaired } =
+        let Outcome { stop, rounds, model, unrepaired, validated } =
             Escalation::new(&config, data, &folder, progress, interrupt).run()?;
         if delivery.stop == StopReason::Certified {
             delivery.stop = stop;
@@ -67,6 +71,8 @@ pub fn run(
         delivery.members.push(rounds);
         repaired |= unrepaired.is_some();
         before.extend(unrepaired.or_else(|| model.clone()));
+        refitted |= validated.is_some();
+        not_fitted.extend(validated.or_else(|| model.clone()));
         models.extend(model);
         if stop == StopReason::Interrupted {
             return Ok(delivery);
@@ -74,6 +80,7 @@ pub fn run(
     }
     delivery.model = Some(Model::mean(&models)?);
     delivery.unrepaired = if repaired { Some(Model::mean(&before)?) } else { None };
+    delivery.validated = if refitted { Some(Model::mean(&not_fitted)?) } else { None };
     Ok(delivery)
 }
 

@@ -47,6 +47,9 @@ pub enum StopReason {
 pub struct Round {
     /// Counted from 0.
     pub round: u32,
+    /// Whether the validation rows were fitted on too; their scores are no validation then.
+    #[serde(default)]
+    pub refit: bool,
     /// Weight of the penalty.
     pub lambda: f64,
     /// The learning rate that worked.
@@ -119,6 +122,8 @@ pub struct Outcome {
     pub model: Option<Model>,
     /// That model before its repair, if it was repaired.
     pub unrepaired: Option<Model>,
+    /// If the model delivered was fitted on the validation rows: the one of the round before, which was not.
+    pub validated: Option<Model>,
 }
 
 impl Round {
@@ -149,14 +154,14 @@ impl<'a> Escalation<'a> {
         let start = Instant::now();
         let limits = &self.config.escalation;
         let stop = StopReason::RoundLimit(limits.round_limit);
-        let mut outcome = Outcome { stop, rounds: Vec::new(), model: None, unrepaired: None };
+        let mut outcome = Outcome { stop, rounds: Vec::new(), model: None, unrepaired: None, validated: None };
         let mut lambda = limits.lambda;
         for number in 0..limits.round_limit {
             if start.elapsed().as_secs_f64() > limits.time_limit_s {
                 outcome.stop = StopReason::TimeLimit(limits.time_limit_s);
                 break;
             }
-            let Some((round, model, unrepaired)) = self.round(number, lambda)? else {
+            let Some((round, model, unrepaired)) = self.round(number, lambda, false)? else {
                 outcome.stop = StopReason::Interrupted;
                 break;
             };
@@ -166,6 +171,9 @@ impl<'a> Escalation<'a> {
             outcome.unrepaired = unrepaired;
             if certified {
                 outcome.stop = StopReason::Certified;
+                if self.config.train.refit {
+                    self.refit(number + 1, lambda, &mut outcome)?;
+                }
                 break;
             }
             lambda *= limits.lambda_growth;
@@ -178,10 +186,30 @@ impl<'a> Escalation<'a> {
         Ok(outcome)
     }
 
+    /// Trains once more, on the validation rows too. What comes out is delivered if it is certified; otherwise the outcome
+    /// stays as it is.
+    fn refit(&mut self, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
+        let data = self.data.with_validation_fitted();
+        self.progress.say("  once more, on the validation rows too");
+        let mut again = Escalation::new(self.config, &data, self.folder, self.progress, self.interrupt);
+        let Some((round, model, unrepaired)) = again.round(number, lambda, true)? else {
+            outcome.stop = StopReason::Interrupted;
+            return Ok(());
+        };
+        if round.delivered().is_some_and(|check| check.report.verdict.is_certified()) {
+            outcome.validated = outcome.model.replace(model);
+            outcome.unrepaired = unrepaired;
+        } else {
+            self.progress.say("  not certified; the network before is delivered");
+        }
+        outcome.rounds.push(round);
+        Ok(())
+    }
+
     /// One round: train, repair or verify the best epochs until one certifies. Gives its record, the model that it
     /// delivers, and that model before its repair, if it was repaired. `None` if it was interrupted.
     #[allow(clippy::type_complexity)]
-    fn round(&mut self, number: u32, lambda: f64) -> Result<Option<(Round, Model, Option<Model>)>> {
+    fn round(&mut self, number: u32, lambda: f64, refit: bool) -> Result<Option<(Round, Model, Option<Model>)>> {
         let folder = self.folder.round(number)?;
         let record = format!("{folder}/round.json");
         let model_file = self.folder.path().join(&folder).join("model.safetensors");
@@ -225,6 +253,7 @@ impl<'a> Escalation<'a> {
         };
         let round = Round {
             round: number,
+            refit,
             lambda,
             learning_rate: self.config.training(number, attempts - 1, lambda).learning_rate,
             attempts,

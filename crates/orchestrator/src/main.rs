@@ -335,7 +335,7 @@ fn deliver(
         exit_code: exit_code::UNDECIDED,
     };
     if let Some(model) = &delivery.model {
-        let scores = FinalScores::of(model, data);
+        let scores = FinalScores::of(model, delivery.validated.as_ref(), data);
         (summary.validation, summary.test) = (Some(scores.validation), Some(scores.test));
         let model_file = folder.path().join("model.safetensors");
         model.save(&model_file)?;
@@ -355,7 +355,9 @@ fn deliver(
         }
         folder.write_json("verdict.json", &report)?;
         folder.write_json("counterexamples.json", &refuted().collect::<Vec<_>>())?;
-        summary.before_repair = delivery.unrepaired.as_ref().map(|before| FinalScores::of(before, data));
+        // What was fitted on the validation rows has no score there, before its repair as little as after.
+        let comparable = delivery.unrepaired.as_ref().filter(|_| delivery.validated.is_none());
+        summary.before_repair = comparable.map(|before| FinalScores::of(before, None, data));
         let slice = match &delivery.unrepaired {
             Some(before) => {
                 let slice = Slice::worst(before, model, data);
@@ -366,7 +368,8 @@ fn deliver(
         };
         let accepted = |round: &escalation::Round| round.repair.as_ref().is_some_and(|repair| repair.accepted);
         let last_epoch = delivery.members.iter().any(|rounds| rounds.last().is_some_and(accepted));
-        let results = report::Results { scores, before_repair: summary.before_repair, last_epoch, slice };
+        let (before_repair, refit) = (summary.before_repair, delivery.validated.is_some());
+        let results = report::Results { scores, before_repair, last_epoch, refit, slice };
         folder.write("report.md", report::render(config, data, delivery, model, &report, results).as_bytes())?;
     }
     if delivery.stop == StopReason::Interrupted {

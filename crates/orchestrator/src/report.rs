@@ -23,17 +23,17 @@ macro_rules! line {
 /// The scores of the network delivered, computed in `f64` from the exported weights.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub struct FinalScores {
-    /// On the validation rows.
+    /// On the validation rows; of a network that was fitted on them, that of the one before.
     pub validation: Scores,
     /// On the test rows.
     pub test: Scores,
 }
 
 impl FinalScores {
-    /// Evaluates the exported network on both parts.
-    pub fn of(model: &Model, data: &DataSet) -> Self {
-        let score = |part| repair::scores(&model.network, part, data);
-        Self { validation: score(&data.validation), test: score(&data.test) }
+    /// Evaluates the exported network on both parts; on the validation rows the one `validated` there, if it is another.
+    pub fn of(model: &Model, validated: Option<&Model>, data: &DataSet) -> Self {
+        let score = |model: &Model, part| repair::scores(&model.network, part, data);
+        Self { validation: score(validated.unwrap_or(model), &data.validation), test: score(model, &data.test) }
     }
 }
 
@@ -45,6 +45,8 @@ pub struct Results {
     pub before_repair: Option<FinalScores>,
     /// Whether it is the last epoch's, and not the one with the best score.
     pub last_epoch: bool,
+    /// Whether it was fitted on the validation rows too.
+    pub refit: bool,
     /// What the repair changed most visibly; its picture lies beside the report.
     pub slice: Option<Slice>,
 }
@@ -243,6 +245,18 @@ fn scores_table(text: &mut String, data: &DataSet, results: &Results) {
         data.fit.len(),
         data.split
     );
+    if results.refit {
+        line!(
+            text,
+            "Then everything was settled, and the network was trained and repaired once more, on these and the validation"
+        );
+        line!(
+            text,
+            "rows together ({} rows). That one is delivered and has the test scores; the validation scores are those of the",
+            data.fit.len() + data.validation.len()
+        );
+        line!(text, "network before, because this one has seen the rows.\n");
+    }
 }
 
 fn repair_picture(text: &mut String, data: &DataSet, slice: &Slice) {
@@ -368,7 +382,8 @@ fn history(text: &mut String, members: &[Vec<Round>]) {
         for round in rounds {
             if let Some(repair) = &round.repair {
                 let whose = if members.len() > 1 { format!("Member {}, round", member + 1) } else { "Round".into() };
-                line!(text, "- {whose} {}: {}.", round.round + 1, repair_text(repair));
+                let seen = if round.refit { "; these rows were fitted on too" } else { "" };
+                line!(text, "- {whose} {}: {}{seen}.", round.round + 1, repair_text(repair));
             }
         }
     }

@@ -170,6 +170,36 @@ fn a_repair_is_delivered_only_if_its_cost_is_acceptable() {
     assert!(!certifies(&load(&folder, "model.safetensors")));
 }
 
+/// Overrides with which every network is repaired, whatever it costs.
+const REPAIRED: &[&str] =
+    &["--set", "escalation.lambda=0", "--set", "certify.deliver=last", "--set", "repair.loss_growth=100"];
+
+#[test]
+fn a_refit_is_a_last_round_on_the_validation_rows_too() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let output = smoke(&folder, &[REPAIRED, &["--set", "train.refit=true"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&summary["rounds"], &summary["verdict"]), (&2.into(), &"certified".into()));
+    assert!(summary["before_repair"].is_null(), "an unrepaired refit has no validation score: {summary}");
+    let load = |file: &str| certificate::Model::load(&folder.join(file)).unwrap().network;
+    assert_eq!(load("model.safetensors"), load("rounds/01/model.safetensors"));
+    assert_ne!(load("model.safetensors"), load("rounds/00/model.safetensors"));
+    // Every epoch but the refit's has the scores of the same configuration without one.
+    let alone = temporary.path().join("alone");
+    let output = smoke(&alone, REPAIRED);
+    let without: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(summary["validation"], without["validation"]);
+    assert_ne!(summary["test"], without["test"]);
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    assert!(report.contains("rows together (160 rows)") && report.contains("were fitted on too"), "{report}");
+
+    let output = smoke(&temporary.path().join("choosing"), &["--set", "train.refit=true"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("train.refit = true needs certify.deliver"), "{}", text(&output.stderr));
+}
+
 #[test]
 fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
     let temporary = tempfile::tempdir().unwrap();
@@ -197,15 +227,25 @@ fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
 /// one.
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
+    survives_kills(&[]);
+}
+
+/// The same where most of the time goes into repairs of networks that were trained without a penalty.
+#[test]
+fn a_run_killed_while_it_repairs_resumes_bit_for_bit() {
+    survives_kills(&[REPAIRED, &["--set", "train.epochs=5", "--set", "train.refit=true"]].concat());
+}
+
+fn survives_kills(more: &[&str]) {
     let temporary = tempfile::tempdir().unwrap();
     let (calm, stormy) = (temporary.path().join("calm"), temporary.path().join("stormy"));
     let start = Instant::now();
-    assert_eq!(smoke(&calm, &[]).status.code(), Some(0));
+    assert_eq!(smoke(&calm, more).status.code(), Some(0));
     let whole = start.elapsed();
     let folder = stormy.to_str().unwrap();
     let mut kills = 0;
     for attempt in 0..40_u32 {
-        let mut args = vec!["configs/smoke.toml", "--format", "json", "--out", folder];
+        let mut args = [&["configs/smoke.toml", "--format", "json", "--out", folder], more].concat();
         if stormy.join("config.toml").exists() {
             args.push("--resume");
         }

@@ -204,6 +204,16 @@ impl DataSet {
         })
     }
 
+    /// The same data with the validation rows among those to fit on. They still stand as validation rows too, where scores
+    /// on them now say how well they were learned, and nothing about other rows.
+    pub fn with_validation_fitted(&self) -> Self {
+        let mut data = self.clone();
+        data.fit.x.extend(&self.validation.x);
+        data.fit.y.extend(&self.validation.y);
+        data.fit.rows.extend(&self.validation.rows);
+        data
+    }
+
     /// The direction of each feature.
     pub fn directions(&self) -> MonotoneFeatures {
         MonotoneFeatures(self.features.iter().map(|feature| feature.direction).collect())
