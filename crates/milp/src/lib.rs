@@ -54,6 +54,6 @@ pub use error::{Error, Result};
 pub use individual::{Individual, Partner, individual};
 pub use network::{Control, NetworkReport, Progress, Suspect, suspects, verify_network};
 pub use programme::{Column, Kind, Programme, Row};
-pub use repair::{BlockRepair, RepairEnd, RepairMethod, RepairOptions, Repaired, repair};
+pub use repair::{BlockRepair, Loss, RepairEnd, RepairMethod, RepairOptions, Repaired, repair};
 pub use tighten::{Tightening, block_domains};
 pub use verify::{Engine, Method, Mode, Options, QueryReport, QueryVerifier, verify_query};

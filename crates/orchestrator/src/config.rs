@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use milp::Tightening;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use train::data::DomainKind;
+use train::data::{DataSet, DomainKind, Task};
 use train::penalty::{GradientPenalty, Pooling};
 use train::{Architecture, Backend, Training};
 
@@ -87,6 +87,9 @@ pub struct Train {
     /// Whether the network is trained once more, on fitting and validation rows together, at the lambda of the round that
     /// was accepted. Needs a repair of the last epoch's network, because there is nothing left to choose an epoch with.
     pub refit: bool,
+    /// By how much the targets of the fitting rows are moved towards what monotone boosted trees, tuned on these rows, predict
+    /// there: 0 to 1. Improves probabilities rather than decisions.
+    pub distil: f64,
     /// What the learning rate is multiplied with when a training fails.
     pub learning_rate_drop: f64,
     /// How often a failed training is tried again.
@@ -104,6 +107,7 @@ impl Default for Train {
             learning_rate: 5e-3,
             average_last: 0.3,
             refit: false,
+            distil: 0.0,
             learning_rate_drop: 0.2,
             retries: 2,
             checkpoint_every: 20,
@@ -229,6 +233,9 @@ pub enum Repairing {
     Project,
     /// Only weights of neurons that are always on grow.
     Lift,
+    /// The last block's second layer is fitted to the rows anew, by regression over the monotone ones; the other blocks
+    /// are projected.
+    Refit,
 }
 
 /// What can decide queries.
@@ -323,12 +330,19 @@ impl Config {
         }
     }
 
-    /// The settings of a repair; none if it is off.
-    pub fn repairing(&self) -> Option<milp::RepairOptions> {
+    /// The settings of a repair of a network of `data`; none if it is off.
+    pub fn repairing(&self, data: &DataSet) -> Option<milp::RepairOptions> {
         let method = match self.repair.method {
             Repairing::Off => return None,
             Repairing::Project => milp::RepairMethod::Project,
             Repairing::Lift => milp::RepairMethod::Lift,
+            Repairing::Refit => milp::RepairMethod::Refit {
+                loss: match data.task {
+                    Task::Binary => milp::Loss::CrossEntropy,
+                    Task::Regression { .. } => milp::Loss::Squares,
+                },
+                targets: data.fit.y.iter().map(|y| f64::from(*y)).collect(),
+            },
         };
         Some(milp::RepairOptions {
             method,
@@ -369,6 +383,7 @@ impl Config {
                 "from 0 to 1",
                 (0.0..=1.0).contains(&self.train.average_last),
             ),
+            ("train.distil", self.train.distil, "from 0 to 1", (0.0..=1.0).contains(&self.train.distil)),
             ("repair.level", self.repair.level, "above 0", self.repair.level > 0.0),
             ("repair.loss_growth", self.repair.loss_growth, "0 or more", self.repair.loss_growth >= 0.0),
             ("repair.time_limit_s", self.repair.time_limit_s, "above 0", self.repair.time_limit_s > 0.0),

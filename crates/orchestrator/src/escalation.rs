@@ -7,6 +7,7 @@ use certificate::{Domain, Model, ModelFeature, Network, Specification};
 use milp::{Control, NetworkReport, Options};
 use serde::{Deserialize, Serialize};
 use train::data::DataSet;
+use train::trees::distil;
 use train::{Candidate, Epoch, Trainer, constant_loss};
 
 use crate::config::{Config, Deliver};
@@ -151,6 +152,27 @@ impl<'a> Escalation<'a> {
     /// # Errors
     /// If a training breaks down at every learning rate, or a record cannot be written.
     pub fn run(&mut self) -> Result<Outcome> {
+        let Some(data) = self.taught(self.data.clone()) else {
+            let stop = StopReason::Interrupted;
+            return Ok(Outcome { stop, rounds: Vec::new(), model: None, unrepaired: None, validated: None });
+        };
+        let original = self.data;
+        Escalation::new(self.config, &data, self.folder, self.progress, self.interrupt).rounds(original)
+    }
+
+    /// The data with targets that boosted trees had a part in, if that is wanted. `None` if it was interrupted.
+    fn taught(&mut self, data: DataSet) -> Option<DataSet> {
+        match self.config.train.distil {
+            0.0 => Some(data),
+            share => {
+                self.progress.say("  tuning boosted trees to learn from");
+                distil(&data, share, self.config.seed, self.interrupt)
+            }
+        }
+    }
+
+    /// The rounds; `original` has the targets as they stand in the table.
+    fn rounds(&mut self, original: &DataSet) -> Result<Outcome> {
         let start = Instant::now();
         let limits = &self.config.escalation;
         let stop = StopReason::RoundLimit(limits.round_limit);
@@ -172,7 +194,7 @@ impl<'a> Escalation<'a> {
             if certified {
                 outcome.stop = StopReason::Certified;
                 if self.config.train.refit {
-                    self.refit(number + 1, lambda, &mut outcome)?;
+                    self.refit(original, number + 1, lambda, &mut outcome)?;
                 }
                 break;
             }
@@ -188,9 +210,12 @@ impl<'a> Escalation<'a> {
 
     /// Trains once more, on the validation rows too. What comes out is delivered if it is certified; otherwise the outcome
     /// stays as it is.
-    fn refit(&mut self, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
-        let data = self.data.with_validation_fitted();
+    fn refit(&mut self, original: &DataSet, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
         self.progress.say("  once more, on the validation rows too");
+        let Some(data) = self.taught(original.with_validation_fitted()) else {
+            outcome.stop = StopReason::Interrupted;
+            return Ok(());
+        };
         let mut again = Escalation::new(self.config, &data, self.folder, self.progress, self.interrupt);
         let Some((round, model, unrepaired)) = again.round(number, lambda, true)? else {
             outcome.stop = StopReason::Interrupted;
@@ -226,7 +251,7 @@ impl<'a> Escalation<'a> {
         let start = Instant::now();
         let mut repaired = None;
         let wanted = trained.certified.is_none() || self.config.certify.deliver == Deliver::Last;
-        if let (Some(options), Some(last), true) = (self.config.repairing(), &trained.last, wanted) {
+        if let (Some(options), Some(last), true) = (self.config.repairing(self.data), &trained.last, wanted) {
             self.progress.say("  repairing the last epoch's network");
             let (record, network) = repair(self.config, self.data, &last.network, &options, self.interrupt)?;
             if self.interrupt.load(Ordering::Relaxed) {

@@ -195,6 +195,13 @@ fn a_refit_is_a_last_round_on_the_validation_rows_too() {
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(report.contains("rows together (160 rows)") && report.contains("were fitted on too"), "{report}");
 
+    // Repair by regression and targets from trees, with the same validation rows.
+    let more = ["--set", "train.refit=true", "--set", "repair.method=refit", "--set", "train.distil=0.5"];
+    let taught = temporary.path().join("taught");
+    let output = smoke(&taught, &[REPAIRED, &more].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(certifies(&certificate::Model::load(&taught.join("model.safetensors")).unwrap()));
+
     let output = smoke(&temporary.path().join("choosing"), &["--set", "train.refit=true"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("train.refit = true needs certify.deliver"), "{}", text(&output.stderr));

@@ -252,6 +252,27 @@ impl Trees {
     }
 }
 
+/// The data with the targets of the fitting rows moved by `share` towards what monotone trees predict there; the trees are
+/// tuned and fitted on these rows alone. A network that is fitted on such targets is told where the labels are noise
+/// (distillation, Hinton et al. 2015). `None` if `stop` was set in the meantime.
+pub fn distil(data: &DataSet, share: f64, seed: u64, stop: &AtomicBool) -> Option<DataSet> {
+    let tuning = Tuning { configurations: TEACHERS, seed, ..Tuning::default() };
+    let settings = tune(data, Rows::Fit, &tuning, stop)?.settings;
+    let teacher = Trees::fit(data, Rows::Fit, &settings, seed).outputs(&data.fit);
+    let mut data = data.clone();
+    for (y, output) in data.fit.y.iter_mut().zip(teacher) {
+        let taught = match data.task {
+            Task::Binary => 1.0 / (1.0 + (-output).exp()),
+            Task::Regression { .. } => output,
+        };
+        *y = ((1.0 - share) * f64::from(*y) + share * taught) as f32;
+    }
+    Some(data)
+}
+
+/// Settings tried for trees that teach.
+const TEACHERS: usize = 10;
+
 /// A regression tree; the root is the first node.
 #[derive(Debug, Clone, PartialEq)]
 struct Tree(Vec<Node>);
@@ -562,6 +583,26 @@ mod tests {
             }
         }
         worst
+    }
+
+    /// The labels are drawn with known probabilities: what the trees teach is nearer to these than the labels are.
+    #[test]
+    fn taught_targets_are_less_noisy() {
+        let truth = |x: &[f32]| f64::from(3.0 * (x[0] + x[1]) - 3.0);
+        let data = invented(&[Direction::Increasing, Direction::Free], true, 600, truth);
+        let stop = AtomicBool::new(false);
+        let noise = |taught: &DataSet| {
+            let rows = taught.fit.x.chunks(2).zip(&taught.fit.y);
+            let error = rows.map(|(x, y)| (f64::from(*y) - 1.0 / (1.0 + (-truth(x)).exp())).powi(2));
+            error.sum::<f64>() / taught.fit.len() as f64
+        };
+        let [none, half, all] = [0.0, 0.5, 1.0].map(|share| distil(&data, share, 3, &stop).unwrap());
+        assert_eq!(none, data);
+        assert_eq!((&half.validation, &half.test, &half.fit.x), (&data.validation, &data.test, &data.fit.x));
+        let [none, half, all] = [none, half, all].map(|taught| noise(&taught));
+        assert!(half < 0.5 * none && all < 0.5 * half, "{none} {half} {all}");
+        stop.store(true, Ordering::Relaxed);
+        assert!(distil(&data, 0.5, 3, &stop).is_none());
     }
 
     #[test]

@@ -15,6 +15,7 @@
 
 mod patterns;
 mod projection;
+mod regression;
 
 use std::sync::atomic::AtomicBool;
 use std::time::Instant;
@@ -36,6 +37,8 @@ use crate::verify::seconds;
 use crate::{Error, Result};
 use patterns::{Patterns, pattern_at};
 use projection::{Cut, NoProjection, project};
+pub use regression::Loss;
+use regression::Regression;
 
 /// Violated cuts that one look at the known patterns adds per row and input.
 const WORST: usize = 8;
@@ -46,13 +49,20 @@ const PROJECTIONS: usize = 60;
 const CLEARLY: f64 = 1e-12;
 
 /// How the second layer is moved.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq)]
 pub enum RepairMethod {
     /// The nearest weights that satisfy all cuts.
     Project,
     /// Only the weights of the always-on neurons grow.
     Lift,
+    /// As `Project`, but the last block's first output gets its bias, and its weights of all neurons that see a monotone
+    /// input, by regression on the rows under the cuts, with a mild pull towards the weights before.
+    Refit {
+        /// What is minimised.
+        loss: Loss,
+        /// One per row.
+        targets: Vec<f64>,
+    },
 }
 
 /// Settings of a repair.
@@ -161,6 +171,9 @@ pub struct Repaired {
 ///
 /// # Errors
 /// If the widths do not fit, a link is not cut, a block is no ReLU block, or a query makes no sense.
+///
+/// # Panics
+/// If there are targets, but not one for each row.
 pub fn repair(
     network: &Network,
     domain: &Domain,
@@ -185,6 +198,7 @@ pub fn repair(
         let mut task = Task {
             domain: &domains[k],
             options,
+            last: k + 1 == per_block.len(),
             deadline: start + seconds(options.time_limit_s),
             interrupt,
             block: network.blocks()[k].clone(),
@@ -194,7 +208,8 @@ pub fn repair(
         let end = task.run(queries, &inputs, witnesses.get(k).map_or(&[], Vec::as_slice))?;
         let Task { mut block, mut record, witnesses, .. } = task;
         (record.rows_moved, record.relative_change) = change(&network.blocks()[k], &block);
-        if record.rows_moved > 0 {
+        let refitted = block.second().bias() != network.blocks()[k].second().bias();
+        if record.rows_moved > 0 && !refitted {
             block = with_mean_of(&network.blocks()[k], &block, &inputs)?;
         }
         let mut blocks = repaired.network.blocks().to_vec();
@@ -236,6 +251,8 @@ enum End {
 struct Task<'a> {
     domain: &'a Domain,
     options: &'a RepairOptions,
+    /// Whether its outputs are the network's.
+    last: bool,
     deadline: Instant,
     interrupt: Option<&'a AtomicBool>,
     /// With the weights so far.
@@ -255,6 +272,9 @@ struct Row {
     /// Weights of all hidden neurons, before and now.
     from: Vec<f32>,
     weights: Vec<f32>,
+    bias: f32,
+    /// What is minimised instead of the distance.
+    regression: Option<Regression>,
     cuts: Vec<Cut>,
     proved: bool,
 }
@@ -282,6 +302,10 @@ impl Task<'_> {
         self.block = with_always_on(&self.block, self.domain, &queries)?;
         let mut patterns = self.known_patterns(rows, witnesses);
         let mut states = Row::all(&self.block, self.domain, &queries);
+        if let (RepairMethod::Refit { loss, targets }, true) = (&self.options.method, self.last) {
+            let first_output = states.iter_mut().filter(|state| state.row == 0);
+            first_output.for_each(|state| state.regression = Some(state.regression(&self.block, rows, *loss, targets)));
+        }
         loop {
             self.record.rounds += 1;
             if let Some(end) = self.take_in(answers, &mut states, &mut patterns) {
@@ -414,6 +438,8 @@ impl Row {
                         lifting: Vec::new(),
                         from: weights.clone(),
                         weights,
+                        bias: block.second().bias()[query.row],
+                        regression: None,
                         cuts: Vec::new(),
                         proved: false,
                     });
@@ -429,6 +455,22 @@ impl Row {
             row.lifting = row.movable.iter().map(|&i| lifts(i)).collect();
         }
         rows
+    }
+
+    /// The regression of the block's output on the rows.
+    fn regression(&self, block: &Block, rows: &[Vec<f64>], loss: Loss, targets: &[f64]) -> Regression {
+        assert_eq!(rows.len(), targets.len(), "one target for each row");
+        let (first, fixed) = (block.first(), |i: &usize| !self.movable.contains(i));
+        let hidden = |x: &Vec<f64>, i: usize| {
+            let t = first.row(i).iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum::<f64>();
+            (t + f64::from(first.bias()[i])).max(0.0)
+        };
+        let activations = rows.iter().map(|x| self.movable.iter().map(|&i| hidden(x, i)).chain([1.0]).collect());
+        let others: Vec<usize> = (0..block.hidden()).filter(fixed).filter(|&i| self.from[i] != 0.0).collect();
+        let offsets = rows.iter().map(|x| others.iter().map(|&i| f64::from(self.from[i]) * hidden(x, i)).sum());
+        let from = self.movable.iter().map(|&i| self.from[i]).chain([self.bias]).map(f64::from).collect();
+        let (activations, offsets) = (activations.collect(), offsets.collect());
+        Regression { loss, activations, offsets, targets: targets.to_vec(), from }
     }
 
     fn cut(&self, first: &Affine, query: Query, z: &[f64]) -> Cut {
@@ -472,9 +514,15 @@ impl Row {
 
     fn satisfy(&mut self, options: &RepairOptions) -> std::result::Result<(), NoProjection> {
         let from: Vec<f64> = self.movable.iter().map(|&i| f64::from(self.from[i])).collect();
-        let moved = match options.method {
-            RepairMethod::Project => project(&from, &self.cuts, options.level)?,
-            RepairMethod::Lift => self.lift(from, options.level),
+        let moved = match (&self.regression, &options.method) {
+            (Some(regression), _) => {
+                let now = self.movable.iter().map(|&i| self.weights[i]).chain([self.bias]);
+                let mut found = regression.solve(now.map(f64::from).collect(), &self.cuts, options.level)?;
+                self.bias = found.pop().expect("the bias is the last one") as f32;
+                found
+            }
+            (None, RepairMethod::Lift) => self.lift(from, options.level),
+            (None, RepairMethod::Project | RepairMethod::Refit { .. }) => project(&from, &self.cuts, options.level)?,
         };
         self.movable.iter().zip(&moved).for_each(|(&i, a)| self.weights[i] = *a as f32);
         // The stored weights have to satisfy them, not those of the solver.
@@ -489,7 +537,7 @@ impl Row {
     /// The weights before with those of the always-on neurons as large as the cuts ask for.
     fn lift(&self, mut weights: Vec<f64>, level: f64) -> Vec<f64> {
         for cut in &self.cuts {
-            let value: f64 = cut.normal.iter().zip(&weights).map(|(g, a)| g * a).sum();
+            let value = cut.value(&weights);
             let lifting = self.lifting.iter().position(|input| *input == Some(cut.input));
             let lifting = lifting.expect("there is one for every queried input");
             weights[lifting] += (level - value).max(0.0);
@@ -552,11 +600,12 @@ fn with_always_on(block: &Block, domain: &Domain, queries: &[Query]) -> Result<B
 /// The block with the weights of the rows.
 fn with_weights(block: &Block, states: &[Row]) -> Result<Block> {
     let second = block.second();
-    let mut weight = second.weight().to_vec();
+    let (mut weight, mut bias) = (second.weight().to_vec(), second.bias().to_vec());
     for state in states {
         weight[state.row * block.hidden()..][..block.hidden()].copy_from_slice(&state.weights);
+        bias[state.row] = state.bias;
     }
-    let second = Affine::new(block.hidden(), weight, second.bias().to_vec())?;
+    let second = Affine::new(block.hidden(), weight, bias)?;
     Ok(Block::new(block.first().clone(), block.activation(), second)?)
 }
 

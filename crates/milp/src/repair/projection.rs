@@ -12,6 +12,12 @@ pub(super) struct Cut {
     pub input: usize,
 }
 
+impl Cut {
+    pub fn value(&self, weights: &[f64]) -> f64 {
+        self.normal.iter().zip(weights).map(|(g, a)| g * a).sum()
+    }
+}
+
 /// Why there is no row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum NoProjection {
@@ -22,18 +28,38 @@ pub(super) enum NoProjection {
 }
 
 /// `argmin |a - from|^2` subject to `cut . a >= level` for all cuts.
-///
+pub(super) fn project(from: &[f64], cuts: &[Cut], level: f64) -> Result<Vec<f64>, NoProjection> {
+    let linear: Vec<f64> = from.iter().map(|a| -a).collect();
+    quadratic_programme(CscMatrix::identity(from.len()), &linear, cuts, level)
+}
+
+/// `argmin 1/2 a'Ha + linear . a` subject to the same, for a positive definite `hessian` `[n, n]`. Weights behind those of
+/// the cuts are free.
+pub(super) fn minimise(hessian: &[f64], linear: &[f64], cuts: &[Cut], level: f64) -> Result<Vec<f64>, NoProjection> {
+    let n = linear.len();
+    // The upper triangle, column by column.
+    let places = (0..n).flat_map(|j| 0..=j).collect();
+    let values = (0..n).flat_map(|j| (0..=j).map(move |i| hessian[i * n + j])).collect();
+    let starts = (0..=n).map(|j| j * (j + 1) / 2).collect();
+    quadratic_programme(CscMatrix::new(n, n, starts, places, values), linear, cuts, level)
+}
+
 /// By an interior-point method, in `f64`. Nothing is concluded from what it returns, so its tolerances do not matter as
 /// long as they are small against `level`.
-pub(super) fn project(from: &[f64], cuts: &[Cut], level: f64) -> Result<Vec<f64>, NoProjection> {
-    let n = from.len();
-    let quadratic = CscMatrix::identity(n);
-    let linear: Vec<f64> = from.iter().map(|a| -a).collect();
+fn quadratic_programme(
+    quadratic: CscMatrix<f64>,
+    linear: &[f64],
+    cuts: &[Cut],
+    level: f64,
+) -> Result<Vec<f64>, NoProjection> {
+    let n = linear.len();
     let (mut starts, mut places, mut values) = (vec![0], Vec::new(), Vec::new());
     for j in 0..n {
-        for (k, cut) in cuts.iter().enumerate().filter(|(_, cut)| cut.normal[j] != 0.0) {
-            places.push(k);
-            values.push(-cut.normal[j]);
+        for (k, cut) in cuts.iter().enumerate() {
+            if let Some(g) = cut.normal.get(j).filter(|g| **g != 0.0) {
+                places.push(k);
+                values.push(-g);
+            }
         }
         starts.push(places.len());
     }
@@ -41,7 +67,7 @@ pub(super) fn project(from: &[f64], cuts: &[Cut], level: f64) -> Result<Vec<f64>
     let bounds = vec![-level; cuts.len()];
     let settings = DefaultSettings { verbose: false, ..DefaultSettings::default() };
     let cones = [NonnegativeConeT(cuts.len())];
-    let mut solver = DefaultSolver::new(&quadratic, &linear, &constraints, &bounds, &cones, settings)
+    let mut solver = DefaultSolver::new(&quadratic, linear, &constraints, &bounds, &cones, settings)
         .map_err(|_| NoProjection::Numerical("the programme was not accepted"))?;
     solver.solve();
     let solution = &solver.solution;
