@@ -150,7 +150,7 @@ struct Tested {
     outputs: Vec<f64>,
 }
 
-const TEST_ROWS: &str = "the test rows played no part in any choice";
+const TEST_ROWS: &str = "nothing in these runs was chosen with the test rows";
 
 /// What is compared.
 struct Method {
