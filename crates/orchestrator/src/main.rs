@@ -392,6 +392,9 @@ fn print_summary(summary: &Summary, delivery: &Delivery, folder: &Path) {
             println!("{name:<11} {}", report::score_text(scores));
         }
     }
+    if delivery.validated.is_some() {
+        println!("refit       on all training rows; the validation score is that of the network before");
+    }
     if summary.verdict != "undecided" {
         println!("certificate {} (checked)", folder.join(certification::FILE).display());
     }
