@@ -373,8 +373,9 @@ fn history(text: &mut String, members: &[Vec<Round>]) {
         };
         line!(
             text,
-            "| {member} | {} | {lambda} | {learning_rate} | {verified} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
-            round.round + 1
+            "| {member} | {}{} | {lambda} | {learning_rate} | {verified} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
+            round.round + 1,
+            if round.refit { ", on all training rows" } else { "" }
         );
     }
     line!(text, "");
