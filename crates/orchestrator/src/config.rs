@@ -219,7 +219,7 @@ pub struct Repair {
 
 impl Default for Repair {
     fn default() -> Self {
-        Self { method: Repairing::Project, level: 0.1, loss_growth: 0.02, time_limit_s: 300.0 }
+        Self { method: Repairing::Refit, level: 0.1, loss_growth: 0.02, time_limit_s: 300.0 }
     }
 }
 

@@ -155,8 +155,8 @@ fn a_repair_is_delivered_only_if_its_cost_is_acceptable() {
     let (_, _, again) = without_penalty("accepted", &["--set", "repair.loss_growth=100", "--resume"]);
     assert_eq!((&again["validation"], &again["before_repair"]), (&summary["validation"], &summary["before_repair"]));
 
-    let (folder, output, summary) =
-        without_penalty("refused", &["--set", "repair.loss_growth=0", "--set", "certify.during_training=0"]);
+    let dear = ["repair.method=project", "repair.loss_growth=0", "certify.during_training=0"];
+    let (folder, output, summary) = without_penalty("refused", &dear.map(|text| ["--set", text]).concat());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("the repair costs too much"), "{}", text(&output.stderr));
     assert_ne!(summary["verdict"], "certified");
@@ -521,8 +521,8 @@ fn a_folder_that_cannot_be_made_is_an_error() {
 fn an_unpenalised_network_is_refuted() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("run");
-    let output =
-        smoke(&folder, &["--set", "escalation.lambda=0", "--set", "train.epochs=60", "--set", "certify.candidates=3"]);
+    let plain = ["escalation.lambda=0", "train.epochs=60", "certify.candidates=3", "repair.method=off"];
+    let output = smoke(&folder, &plain.map(|text| ["--set", text]).concat());
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(!report.contains("certified monotone"), "{report}");
