@@ -372,7 +372,8 @@ fn deliver(
         let results = report::Results { scores, before_repair, last_epoch, refit, slice };
         folder.write("report.md", report::render(config, data, delivery, model, &report, results).as_bytes())?;
     }
-    if delivery.stop == StopReason::Interrupted {
+    let cut_short = interrupt.load(Ordering::Relaxed) && summary.exit_code == exit_code::UNDECIDED;
+    if delivery.stop == StopReason::Interrupted || cut_short {
         summary.exit_code = exit_code::INTERRUPTED;
     }
     summary.seconds = start.elapsed().as_secs_f64();
