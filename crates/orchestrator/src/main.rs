@@ -153,6 +153,8 @@ enum Format {
 }
 
 fn main() -> ExitCode {
+    // In `orchestrator check ... | head` the reader goes away early; that is no fault of anybody's.
+    sigpipe::reset();
     let cli = Cli::parse();
     // A panic is a fault of the program; its message has been printed when it gets here.
     let code = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(exit_code::INTERNAL);

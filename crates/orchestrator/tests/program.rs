@@ -646,6 +646,16 @@ fn verify_refutes_outputs_and_certifies_their_difference() {
     assert!(checked.contains("priors is decreasing here and increasing there"), "{checked}");
 }
 
+/// As in `orchestrator ... | head`.
+#[test]
+fn a_reader_that_goes_away_is_no_fault() {
+    let mut command = orchestrator(&["config", "configs/smoke.toml"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+}
+
 /// The claim that the README shows is one.
 #[test]
 fn the_claim_in_the_readme_is_read() {
