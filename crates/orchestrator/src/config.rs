@@ -86,7 +86,7 @@ pub struct Train {
     pub average_last: f64,
     /// Whether the network is trained once more, on fitting and validation rows together, at the lambda of the round that
     /// was accepted. Needs a repair of the last epoch's network, because there is nothing left to choose an epoch with.
-    pub refit: bool,
+    pub all_rows: bool,
     /// By how much the targets of the fitting rows are moved towards what monotone boosted trees, tuned on these rows, predict
     /// there: 0 to 1. Improves probabilities rather than decisions.
     pub distil: f64,
@@ -106,7 +106,7 @@ impl Default for Train {
             batch_size: 256,
             learning_rate: 5e-3,
             average_last: 0.3,
-            refit: false,
+            all_rows: false,
             distil: 0.0,
             learning_rate_drop: 0.2,
             retries: 2,
@@ -410,9 +410,9 @@ impl Config {
             return Err(format!("name must consist of letters, digits, '-', '_' and '.', found {:?}", self.name));
         }
         let chooses = self.certify.deliver != Deliver::Last || self.repair.method == Repairing::Off;
-        if self.train.refit && chooses {
+        if self.train.all_rows && chooses {
             return Err(
-                "train.refit = true needs certify.deliver = \"last\" and a repair.method: the validation rows are \
+                "train.all_rows = true needs certify.deliver = \"last\" and a repair.method: the validation rows are \
                         fitted on, so no epoch can be chosen with them"
                     .into(),
             );

@@ -55,33 +55,38 @@ pub fn run(
             Escalation::new(config, data, folder, progress, interrupt).run()?;
         return Ok(Delivery { stop, members: vec![rounds], model, unrepaired, validated });
     }
-    let (stop, members) = (StopReason::Certified, Vec::new());
-    let mut delivery = Delivery { stop, members, model: None, unrepaired: None, validated: None };
-    let (mut models, mut before, mut not_fitted) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut repaired, mut refitted) = (false, false);
+    let mut members = Vec::new();
     for member in 0..config.ensemble {
         progress.say(&format!("member {} of {}", member + 1, config.ensemble));
         let config = Config { seed: member_seed(config.seed, member), ..config.clone() };
         let folder = folder.member(member)?;
-        let Outcome { stop, rounds, model, unrepaired, validated } =
-            Escalation::new(&config, data, &folder, progress, interrupt).run()?;
-        if delivery.stop == StopReason::Certified {
-            delivery.stop = stop;
-        }
-        delivery.members.push(rounds);
-        repaired |= unrepaired.is_some();
-        before.extend(unrepaired.or_else(|| model.clone()));
-        refitted |= validated.is_some();
-        not_fitted.extend(validated.or_else(|| model.clone()));
-        models.extend(model);
-        if stop == StopReason::Interrupted {
-            return Ok(delivery);
+        let outcome = Escalation::new(&config, data, &folder, progress, interrupt).run()?;
+        let stopped = outcome.stop == StopReason::Interrupted;
+        members.push(outcome);
+        if stopped {
+            break;
         }
     }
-    delivery.model = Some(Model::mean(&models)?);
-    delivery.unrepaired = if repaired { Some(Model::mean(&before)?) } else { None };
-    delivery.validated = if refitted { Some(Model::mean(&not_fitted)?) } else { None };
-    Ok(delivery)
+    let complete = members.len() == config.ensemble as usize && members.iter().all(|member| member.model.is_some());
+    // The mean of what members have of a kind, of their models where they have none; nothing if no member has one.
+    let mean = |kind: fn(&Outcome) -> &Option<Model>| {
+        if !complete || members.iter().all(|member| kind(member).is_none()) {
+            return Ok(None);
+        }
+        let models: Vec<Model> = members.iter().filter_map(|m| kind(m).clone().or(m.model.clone())).collect();
+        Model::mean(&models).map(Some)
+    };
+    Ok(Delivery {
+        stop: members
+            .iter()
+            .map(|m| m.stop)
+            .find(|stop| *stop != StopReason::Certified)
+            .unwrap_or(StopReason::Certified),
+        model: mean(|member| &member.model)?,
+        unrepaired: mean(|member| &member.unrepaired)?,
+        validated: mean(|member| &member.validated)?,
+        members: members.into_iter().map(|member| member.rounds).collect(),
+    })
 }
 
 /// The first member is what the seed gives by itself; the others are far from every seed that a person would type.

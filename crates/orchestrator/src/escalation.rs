@@ -49,8 +49,7 @@ pub struct Round {
     /// Counted from 0.
     pub round: u32,
     /// Whether the validation rows were fitted on too; their scores are no validation then.
-    #[serde(default)]
-    pub refit: bool,
+    pub all_rows: bool,
     /// Weight of the penalty.
     pub lambda: f64,
     /// The learning rate that worked.
@@ -193,8 +192,8 @@ impl<'a> Escalation<'a> {
             outcome.unrepaired = unrepaired;
             if certified {
                 outcome.stop = StopReason::Certified;
-                if self.config.train.refit {
-                    self.refit(original, number + 1, lambda, &mut outcome)?;
+                if self.config.train.all_rows {
+                    self.on_all_rows(original, number + 1, lambda, &mut outcome)?;
                 }
                 break;
             }
@@ -210,7 +209,7 @@ impl<'a> Escalation<'a> {
 
     /// Trains once more, on the validation rows too. What comes out is delivered if it is certified; otherwise the outcome
     /// stays as it is.
-    fn refit(&mut self, original: &DataSet, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
+    fn on_all_rows(&mut self, original: &DataSet, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
         self.progress.say("  once more, on the validation rows too");
         let Some(data) = self.taught(original.with_validation_fitted()) else {
             outcome.stop = StopReason::Interrupted;
@@ -234,7 +233,7 @@ impl<'a> Escalation<'a> {
     /// One round: train, repair or verify the best epochs until one certifies. Gives its record, the model that it
     /// delivers, and that model before its repair, if it was repaired. `None` if it was interrupted.
     #[allow(clippy::type_complexity)]
-    fn round(&mut self, number: u32, lambda: f64, refit: bool) -> Result<Option<(Round, Model, Option<Model>)>> {
+    fn round(&mut self, number: u32, lambda: f64, all_rows: bool) -> Result<Option<(Round, Model, Option<Model>)>> {
         let folder = self.folder.round(number)?;
         let record = format!("{folder}/round.json");
         let model_file = self.folder.path().join(&folder).join("model.safetensors");
@@ -278,7 +277,7 @@ impl<'a> Escalation<'a> {
         };
         let round = Round {
             round: number,
-            refit,
+            all_rows,
             lambda,
             learning_rate: self.config.training(number, attempts - 1, lambda).learning_rate,
             attempts,

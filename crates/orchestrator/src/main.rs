@@ -370,8 +370,8 @@ fn deliver(
         };
         let accepted = |round: &escalation::Round| round.repair.as_ref().is_some_and(|repair| repair.accepted);
         let last_epoch = delivery.members.iter().any(|rounds| rounds.last().is_some_and(accepted));
-        let (before_repair, refit) = (summary.before_repair, delivery.validated.is_some());
-        let results = report::Results { scores, before_repair, last_epoch, refit, slice };
+        let (before_repair, all_rows) = (summary.before_repair, delivery.validated.is_some());
+        let results = report::Results { scores, before_repair, last_epoch, all_rows, slice };
         folder.write("report.md", report::render(config, data, delivery, model, &report, results).as_bytes())?;
     }
     let cut_short = interrupt.load(Ordering::Relaxed) && summary.exit_code == exit_code::UNDECIDED;
@@ -396,7 +396,7 @@ fn print_summary(summary: &Summary, delivery: &Delivery, folder: &Path) {
         }
     }
     if delivery.validated.is_some() {
-        println!("refit       on all training rows; the validation score is that of the network before");
+        println!("fitted      on all training rows; the validation score is that of the network before");
     }
     if summary.verdict != "undecided" {
         println!("certificate {} (checked)", folder.join(certification::FILE).display());

@@ -46,7 +46,7 @@ pub struct Results {
     /// Whether it is the last epoch's, and not the one with the best score.
     pub last_epoch: bool,
     /// Whether it was fitted on the validation rows too.
-    pub refit: bool,
+    pub all_rows: bool,
     /// What the repair changed most visibly; its picture lies beside the report.
     pub slice: Option<Slice>,
 }
@@ -245,7 +245,7 @@ fn scores_table(text: &mut String, data: &DataSet, results: &Results) {
         data.fit.len(),
         data.split
     );
-    if results.refit {
+    if results.all_rows {
         line!(
             text,
             "Then everything was settled, and the network was trained and repaired once more, on these and the validation"
@@ -375,7 +375,7 @@ fn history(text: &mut String, members: &[Vec<Round>]) {
             text,
             "| {member} | {}{} | {lambda} | {learning_rate} | {verified} | {verdict} | {training_s:.1} s | {verification_s:.1} s |",
             round.round + 1,
-            if round.refit { ", on all training rows" } else { "" }
+            if round.all_rows { ", on all training rows" } else { "" }
         );
     }
     line!(text, "");
@@ -383,7 +383,7 @@ fn history(text: &mut String, members: &[Vec<Round>]) {
         for round in rounds {
             if let Some(repair) = &round.repair {
                 let whose = if members.len() > 1 { format!("Member {}, round", member + 1) } else { "Round".into() };
-                let seen = if round.refit { "; these rows were fitted on too" } else { "" };
+                let seen = if round.all_rows { "; these rows were fitted on too" } else { "" };
                 line!(text, "- {whose} {}: {}{seen}.", round.round + 1, repair_text(repair));
             }
         }

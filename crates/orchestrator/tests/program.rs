@@ -175,18 +175,18 @@ const REPAIRED: &[&str] =
     &["--set", "escalation.lambda=0", "--set", "certify.deliver=last", "--set", "repair.loss_growth=100"];
 
 #[test]
-fn a_refit_is_a_last_round_on_the_validation_rows_too() {
+fn the_last_round_may_be_on_all_rows() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("run");
-    let output = smoke(&folder, &[REPAIRED, &["--set", "train.refit=true"]].concat());
+    let output = smoke(&folder, &[REPAIRED, &["--set", "train.all_rows=true"]].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&summary["rounds"], &summary["verdict"]), (&2.into(), &"certified".into()));
-    assert!(summary["before_repair"].is_null(), "an unrepaired refit has no validation score: {summary}");
+    assert!(summary["before_repair"].is_null(), "what was fitted there has no validation score: {summary}");
     let load = |file: &str| certificate::Model::load(&folder.join(file)).unwrap().network;
     assert_eq!(load("model.safetensors"), load("rounds/01/model.safetensors"));
     assert_ne!(load("model.safetensors"), load("rounds/00/model.safetensors"));
-    // Every epoch but the refit's has the scores of the same configuration without one.
+    // The validation score is that of the same configuration without one.
     let alone = temporary.path().join("alone");
     let output = smoke(&alone, REPAIRED);
     let without: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -196,15 +196,15 @@ fn a_refit_is_a_last_round_on_the_validation_rows_too() {
     assert!(report.contains("rows together (160 rows)") && report.contains("were fitted on too"), "{report}");
 
     // Repair by regression and targets from trees, with the same validation rows.
-    let more = ["--set", "train.refit=true", "--set", "repair.method=refit", "--set", "train.distil=0.5"];
+    let more = ["--set", "train.all_rows=true", "--set", "repair.method=refit", "--set", "train.distil=0.5"];
     let taught = temporary.path().join("taught");
     let output = smoke(&taught, &[REPAIRED, &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(certifies(&certificate::Model::load(&taught.join("model.safetensors")).unwrap()));
 
-    let output = smoke(&temporary.path().join("choosing"), &["--set", "train.refit=true"]);
+    let output = smoke(&temporary.path().join("choosing"), &["--set", "train.all_rows=true"]);
     assert_eq!(output.status.code(), Some(2));
-    assert!(text(&output.stderr).contains("train.refit = true needs certify.deliver"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("train.all_rows = true needs certify.deliver"), "{}", text(&output.stderr));
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_killed_run_resumes_bit_for_bit() {
 /// The same where most of the time goes into repairs of networks that were trained without a penalty.
 #[test]
 fn a_run_killed_while_it_repairs_resumes_bit_for_bit() {
-    survives_kills(&[REPAIRED, &["--set", "train.epochs=5", "--set", "train.refit=true"]].concat());
+    survives_kills(&[REPAIRED, &["--set", "train.epochs=5", "--set", "train.all_rows=true"]].concat());
 }
 
 fn survives_kills(more: &[&str]) {

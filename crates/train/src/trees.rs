@@ -78,13 +78,10 @@ pub enum Rows {
 
 impl Rows {
     fn of(self, data: &DataSet) -> Part {
-        let mut part = data.fit.clone();
-        if self == Self::FitAndValidation {
-            part.x.extend(&data.validation.x);
-            part.y.extend(&data.validation.y);
-            part.rows.extend(&data.validation.rows);
+        match self {
+            Self::FitAndValidation => data.training_part(),
+            Self::Fit => data.fit.clone(),
         }
-        part
     }
 }
 

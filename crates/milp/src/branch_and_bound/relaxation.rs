@@ -107,6 +107,17 @@ pub(super) struct Scratch {
     direction: Vec<f64>,
 }
 
+/// Where a walk along an edge ends.
+struct Stop {
+    /// Number of hyperplanes on the way.
+    passed: usize,
+    length: f64,
+    /// The unit, or the number of units plus the input, that stops it.
+    member: usize,
+    /// By how much the objective has fallen.
+    fall: f64,
+}
+
 /// What is known at the end of a walk.
 #[derive(Debug, Clone)]
 pub(super) struct Minimum {
@@ -308,56 +319,16 @@ impl Hyperplanes {
             Member::Lower(j) | Member::Upper(j) => vertex.input_in_basis[j] = false,
         }
 
-        // Where the edge leaves the box; nothing matters beyond.
-        let (mut room, mut last) = (f64::INFINITY, None);
-        for (j, &d) in direction.iter().enumerate() {
-            if !vertex.input_in_basis[j] && d.abs() > 1e-11 {
-                let end = if d > 0.0 { self.upper[j] } else { self.lower[j] };
-                let length = ((end - vertex.x[j]) / d).max(0.0);
-                if length < room {
-                    (room, last) = (length, Some(n + j));
-                }
-            }
-        }
-        // Where it meets hyperplanes before.
-        breaks.clear();
-        for (i, ((side, t), rate)) in vertex.side.iter().zip(&vertex.t).zip(rates.iter()).enumerate() {
-            let (distance, speed) = ((side * t).max(0.0), -side * rate);
-            // No branch on the speed alone, which the processor cannot foresee.
-            if (distance < room * speed) & (speed > 1e-11) {
-                breaks.push((distance / speed, i));
-            }
-        }
-        let mut slope = -rate;
-        let (mut fall, mut walked) = (0.0, 0.0);
-        let mut end = last.map(|which| (breaks.len(), room, which));
-        // Usually one of the first few stops the walk, so they are not sorted all at once.
-        for done in 0..breaks.len() {
-            let next =
-                (done + 1..breaks.len()).fold(done, |least, i| if breaks[i].0 < breaks[least].0 { i } else { least });
-            breaks.swap(done, next);
-            let (length, which) = breaks[done];
-            fall -= slope * (length - walked);
-            walked = length;
-            slope += (slopes.right[which] - slopes.left[which]) * rates[which].abs();
-            if slope >= 0.0 {
-                end = Some((done, length, which));
-                break;
-            }
-        }
-        if slope < 0.0 {
-            fall -= slope * (room - walked);
-        }
-        // The box stops every walk; only rounding can hide it.
-        let (done, length, which) = end?;
-        for &(_, i) in breaks[..done].iter() {
+        let stop = self.stop(slopes, vertex, direction, rates, breaks, rate)?;
+        for &(_, i) in breaks[..stop.passed].iter() {
             let change = slopes.left[i] - slopes.right[i];
             add(&mut vertex.gradient, vertex.side[i] * change, self.row(i));
             vertex.side[i] = -vertex.side[i];
         }
-        add(&mut vertex.x, length, direction);
-        add(&mut vertex.t, length, rates);
+        add(&mut vertex.x, stop.length, direction);
+        add(&mut vertex.t, stop.length, rates);
 
+        let which = stop.member;
         pivots.clear();
         if which < n {
             add(&mut vertex.gradient, -slopes.at(which, vertex.side[which]), self.row(which));
@@ -382,7 +353,58 @@ impl Hyperplanes {
                 add(row, -pivot, direction);
             }
         }
-        Some(fall)
+        Some(stop.fall)
+    }
+
+    /// Where the objective stops falling along an edge on which it falls at `rate` at first and `t` grows at `rates`; leaves
+    /// what the edge passes on the way at the front of `breaks`. `None` if nothing stops it: the box does, but rounding can
+    /// hide that.
+    fn stop(
+        &self,
+        slopes: &Slopes,
+        vertex: &Vertex,
+        direction: &[f64],
+        rates: &[f64],
+        breaks: &mut Vec<(f64, usize)>,
+        rate: f64,
+    ) -> Option<Stop> {
+        // Where the edge leaves the box; nothing matters beyond.
+        let (mut room, mut last) = (f64::INFINITY, None);
+        for (j, &d) in direction.iter().enumerate() {
+            if !vertex.input_in_basis[j] && d.abs() > 1e-11 {
+                let end = if d > 0.0 { self.upper[j] } else { self.lower[j] };
+                let length = ((end - vertex.x[j]) / d).max(0.0);
+                if length < room {
+                    (room, last) = (length, Some(self.units + j));
+                }
+            }
+        }
+        // Where it meets hyperplanes before.
+        breaks.clear();
+        for (i, ((side, t), rate)) in vertex.side.iter().zip(&vertex.t).zip(rates).enumerate() {
+            let (distance, speed) = ((side * t).max(0.0), -side * rate);
+            // No branch on the speed alone, which the processor cannot foresee.
+            if (distance < room * speed) & (speed > 1e-11) {
+                breaks.push((distance / speed, i));
+            }
+        }
+        let mut slope = -rate;
+        let (mut fall, mut walked) = (0.0, 0.0);
+        // Usually one of the first few stops the walk, so they are not sorted all at once.
+        for passed in 0..breaks.len() {
+            let nearer = |least: usize, i: usize| if breaks[i].0 < breaks[least].0 { i } else { least };
+            let next = (passed + 1..breaks.len()).fold(passed, nearer);
+            breaks.swap(passed, next);
+            let (length, member) = breaks[passed];
+            fall -= slope * (length - walked);
+            walked = length;
+            slope += (slopes.right[member] - slopes.left[member]) * rates[member].abs();
+            if slope >= 0.0 {
+                return Some(Stop { passed, length, member, fall });
+            }
+        }
+        fall -= slope * (room - walked);
+        last.map(|member| Stop { passed: breaks.len(), length: room, member, fall })
     }
 
     /// The multipliers at a vertex and the bound that they prove.

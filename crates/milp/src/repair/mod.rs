@@ -12,6 +12,9 @@
 //! no cut is ever dropped; as there are finitely many patterns, this ends. Before the first cut an *always-on* neuron
 //! `max(0, s_l x_l + b)`, whose pre-activation is positive on the whole domain, is appended for every monotone input. Its
 //! weight adds to every derivative in `x_l`, so that all cuts can be satisfied together.
+//!
+//! Among the rows that satisfy the cuts the nearest one is taken ([`projection`]), or, for the output of the network, the one
+//! with the least loss on the training rows ([`regression`]).
 
 mod patterns;
 mod projection;
@@ -208,8 +211,7 @@ pub fn repair(
         let end = task.run(queries, &inputs, witnesses.get(k).map_or(&[], Vec::as_slice))?;
         let Task { mut block, mut record, witnesses, .. } = task;
         (record.rows_moved, record.relative_change) = change(&network.blocks()[k], &block);
-        let refitted = block.second().bias() != network.blocks()[k].second().bias();
-        if record.rows_moved > 0 && !refitted {
+        if record.rows_moved > 0 {
             block = with_mean_of(&network.blocks()[k], &block, &inputs)?;
         }
         let mut blocks = repaired.network.blocks().to_vec();
@@ -609,7 +611,7 @@ fn with_weights(block: &Block, states: &[Row]) -> Result<Block> {
     Ok(Block::new(block.first().clone(), block.activation(), second)?)
 }
 
-/// `after` with biases that give the same mean outputs over `rows` as `before`.
+/// `after` with biases that give the same mean outputs over `rows` as `before`; an output that got another bias keeps it.
 fn with_mean_of(before: &Block, after: &Block, rows: &[Vec<f64>]) -> Result<Block> {
     let mut bias = after.second().bias().to_vec();
     let mut change = vec![0.0; after.outputs()];
@@ -617,7 +619,8 @@ fn with_mean_of(before: &Block, after: &Block, rows: &[Vec<f64>]) -> Result<Bloc
         let outputs = before.evaluate(x).into_iter().zip(after.evaluate(x));
         change.iter_mut().zip(outputs).for_each(|(sum, (before, after))| *sum += before - after);
     }
-    for (bias, change) in bias.iter_mut().zip(change) {
+    let kept = |(now, before): &(&mut f32, &f32)| now == before;
+    for ((bias, _), change) in bias.iter_mut().zip(before.second().bias()).zip(change).filter(|(pair, _)| kept(pair)) {
         *bias += (change / rows.len().max(1) as f64) as f32;
     }
     let second = Affine::new(after.hidden(), after.second().weight().to_vec(), bias)?;

@@ -1,12 +1,9 @@
 //! The row of weights with the least loss among those that satisfy all cuts.
 
-use serde::{Deserialize, Serialize};
-
 use super::projection::{Cut, NoProjection, minimise};
 
 /// What the output of a network is fitted by.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Loss {
     /// The output is the logit of the probability of the target, 0 or 1.
     CrossEntropy,

@@ -207,11 +207,16 @@ impl DataSet {
     /// The same data with the validation rows among those to fit on. They still stand as validation rows too, where scores
     /// on them now say how well they were learned, and nothing about other rows.
     pub fn with_validation_fitted(&self) -> Self {
-        let mut data = self.clone();
-        data.fit.x.extend(&self.validation.x);
-        data.fit.y.extend(&self.validation.y);
-        data.fit.rows.extend(&self.validation.rows);
-        data
+        Self { fit: self.training_part(), ..self.clone() }
+    }
+
+    /// Fitting and validation rows: all that may be learned from.
+    pub(crate) fn training_part(&self) -> Part {
+        let mut part = self.fit.clone();
+        part.x.extend(&self.validation.x);
+        part.y.extend(&self.validation.y);
+        part.rows.extend(&self.validation.rows);
+        part
     }
 
     /// The direction of each feature.
