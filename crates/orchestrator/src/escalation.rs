@@ -210,7 +210,7 @@ impl<'a> Escalation<'a> {
     /// Trains once more, on the validation rows too. What comes out is delivered if it is certified; otherwise the outcome
     /// stays as it is.
     fn on_all_rows(&mut self, original: &DataSet, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
-        self.progress.say("  once more, on the validation rows too");
+        self.progress.say("  once more, on the validation rows too; scores on them say nothing from here on");
         let Some(data) = self.taught(original.with_validation_fitted()) else {
             outcome.stop = StopReason::Interrupted;
             return Ok(());
