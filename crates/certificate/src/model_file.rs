@@ -58,6 +58,13 @@ pub enum Target {
         /// Raw value that becomes 1.
         maximum: f64,
     },
+    /// One output for each class; the largest says which.
+    Classes {
+        /// The target column.
+        column: String,
+        /// What the classes are called, in the order of the outputs.
+        classes: Vec<String>,
+    },
 }
 
 const VERSION: u32 = 1;
@@ -192,6 +199,11 @@ impl Model {
             && !increases(*minimum, *maximum)
         {
             return Err(format!("target {column}: expected minimum < maximum, found {minimum} and {maximum}"));
+        }
+        if let Target::Classes { column, classes } = &self.target
+            && classes.len() != self.network.outputs()
+        {
+            return Err(format!("target {column}: {} classes for {} outputs", classes.len(), self.network.outputs()));
         }
         match self.domain.one_hot().iter().flatten().find(|j| self.features[**j].direction != Direction::Free) {
             Some(&j) => Err(format!("feature {} is monotone but in a one-hot group", self.features[j].name)),

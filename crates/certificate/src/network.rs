@@ -235,6 +235,39 @@ impl Network {
         Ok(Self { blocks, boundaries })
     }
 
+    /// A dense ReLU network, with a ReLU after the last layer or without, as a chain of blocks. Identity layers fill it up to
+    /// pairs; behind a ReLU one more ReLU does nothing.
+    ///
+    /// Every channel between blocks may carry monotone features.
+    ///
+    /// # Errors
+    /// If there is no layer or the widths do not fit.
+    pub fn from_layers(mut layers: Vec<Affine>, relu_output: bool) -> Result<Self> {
+        let Some(last) = layers.last().map(Affine::outputs) else {
+            return Err(Error::Structure("a dense network needs at least one layer".into()));
+        };
+        if relu_output {
+            layers.push(Affine::identity(last));
+        }
+        if layers.len() == 1 {
+            return Err(Error::Structure(
+                "one affine layer without a relu is no network of blocks; add a hidden layer or a relu output".into(),
+            ));
+        }
+        if layers.len() % 2 == 1 {
+            let width = layers[layers.len() - 1].inputs();
+            layers.insert(layers.len() - 1, Affine::identity(width));
+        }
+        let mut blocks = Vec::new();
+        let mut layers = layers.into_iter();
+        while let (Some(first), Some(second)) = (layers.next(), layers.next()) {
+            blocks.push(Block::new(first, Activation::Relu, second)?);
+        }
+        let boundary = |block: &Block| Boundary { activation: Activation::Relu, monotone: vec![true; block.outputs()] };
+        let boundaries = blocks[..blocks.len() - 1].iter().map(boundary).collect();
+        Self::new(blocks, boundaries)
+    }
+
     /// The blocks, first to last.
     pub fn blocks(&self) -> &[Block] {
         &self.blocks

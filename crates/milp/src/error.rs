@@ -24,13 +24,11 @@ pub enum Error {
     #[error("programme: {0}")]
     Programme(String),
     /// Two sound bounds that exclude each other.
-    #[error("block {block}, output {output}: two sound bounds exclude each other; this is a fault of the program")]
-    Contradiction {
-        /// Index of the block.
-        block: usize,
-        /// Output of the block.
-        output: usize,
-    },
+    #[error("{0}: two sound bounds exclude each other; this is a fault of the program")]
+    Contradiction(String),
+    /// A question about a trained network that makes no sense.
+    #[error("{0}")]
+    Question(String),
 }
 
 /// `Result` with this crate's [`Error`].

@@ -41,8 +41,10 @@ mod error;
 mod export;
 mod individual;
 pub mod interior;
+mod inverse;
 mod network;
 pub mod programme;
+mod proven;
 mod repair;
 mod sampling;
 pub mod solver;
@@ -52,6 +54,9 @@ mod verify;
 pub use derivative::{ActivationPattern, DirectedDerivative, Neuron, Phase};
 pub use error::{Error, Result};
 pub use individual::{Individual, Partner, individual};
+pub use inverse::{
+    Answer, Complementarity, Condition, Distance, Extreme, Inverse, Margin, Nearest, Outcome, Proof, Question, Witness,
+};
 pub use network::{Control, NetworkReport, Progress, Suspect, suspects, verify_network};
 pub use programme::{Column, Kind, Programme, Row};
 pub use repair::{BlockRepair, Loss, RepairEnd, RepairMethod, RepairOptions, Repaired, repair};

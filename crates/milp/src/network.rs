@@ -15,7 +15,6 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::derivative::{DirectedDerivative, round_down};
 use crate::sampling::{least_sample, random_point};
-use crate::solver::Cbc;
 use crate::tighten::block_domains;
 use crate::verify::{Engine, Options, QueryReport, QueryVerifier, seconds};
 
@@ -109,10 +108,7 @@ pub fn verify_network(
     let start = Instant::now();
     let deadline = start + seconds(options.total_time_limit_s);
     let per_block = specification.queries(network)?;
-    let domains = match engine {
-        Engine::BranchAndBound => block_domains(network, domain, options.tightening, &Cbc)?,
-        Engine::Milp(solver) => block_domains(network, domain, options.tightening, solver)?,
-    };
+    let domains = block_domains(network, domain, options.tightening, deadline)?;
     let mut tasks = Vec::new();
     for (k, queries) in per_block.iter().enumerate() {
         for (q, &query) in queries.iter().enumerate() {

@@ -50,6 +50,8 @@ pub struct Programme {
     pub columns: Vec<Column>,
     /// The constraints.
     pub rows: Vec<Row>,
+    /// Pairs of columns of which at most one is not zero: special ordered sets of type 1.
+    pub sos1: Vec<[usize; 2]>,
     /// Added to the objective.
     pub objective_constant: f64,
 }
@@ -57,7 +59,7 @@ pub struct Programme {
 impl Programme {
     /// An empty programme.
     pub fn new(name: impl Into<String>) -> Self {
-        Self { name: name.into(), columns: Vec::new(), rows: Vec::new(), objective_constant: 0.0 }
+        Self { name: name.into(), columns: Vec::new(), rows: Vec::new(), sos1: Vec::new(), objective_constant: 0.0 }
     }
 
     /// Adds a continuous column and returns its index.
@@ -84,9 +86,9 @@ impl Programme {
         self.rows.len() - 1
     }
 
-    /// Whether no column is integer.
+    /// Whether no column is integer and there are no special ordered sets.
     pub fn is_linear(&self) -> bool {
-        self.columns.iter().all(|column| column.kind == Kind::Continuous)
+        self.sos1.is_empty() && self.columns.iter().all(|column| column.kind == Kind::Continuous)
     }
 
     /// The objective at `values`.
@@ -94,7 +96,7 @@ impl Programme {
         self.objective_constant + self.columns.iter().zip(values).map(|(c, v)| c.objective * v).sum::<f64>()
     }
 
-    /// The largest amount by which `values` miss a bound, a row or an integer.
+    /// The largest amount by which `values` miss a bound, a row, a special ordered set or an integer.
     pub fn violation(&self, values: &[f64]) -> f64 {
         let outside = |value: f64, lower: f64, upper: f64| (lower - value).max(value - upper).max(0.0);
         let column = |(c, v): (&Column, &f64)| {
@@ -103,7 +105,8 @@ impl Programme {
         };
         let row = |row: &Row| outside(row.terms.iter().map(|(j, a)| a * values[*j]).sum::<f64>(), row.lower, row.upper);
         let columns = self.columns.iter().zip(values).map(column);
-        columns.chain(self.rows.iter().map(row)).fold(0.0, f64::max)
+        let pair = |[a, b]: &[usize; 2]| values[*a].abs().min(values[*b].abs());
+        columns.chain(self.rows.iter().map(row)).chain(self.sos1.iter().map(pair)).fold(0.0, f64::max)
     }
 
     /// Checks that every number makes sense, so that no solver ever sees NaN.
@@ -134,41 +137,6 @@ impl Programme {
             }
         }
         if self.objective_constant.is_finite() { Ok(()) } else { wrong(&self.name, "the constant is not finite") }
-    }
-
-    /// The dual of the linear relaxation, as a minimisation whose optimum is *minus* that of the relaxation, and for
-    /// each of its columns the row it prices and with which sign, if any.
-    ///
-    /// Solving it is a way to the row prices that works with every solver; see [`Programme::dual_bound`].
-    ///
-    /// # Panics
-    /// If a column is not bounded on both sides.
-    pub(crate) fn dual(&self) -> (Self, Vec<Option<(usize, f64)>>) {
-        let mut dual = Self::new(format!("{}_dual", self.name));
-        let mut prices = Vec::new();
-        dual.objective_constant = -self.objective_constant;
-        let mut terms = vec![Vec::new(); self.columns.len()];
-        for (i, row) in self.rows.iter().enumerate() {
-            for (sign, side, name) in [(1.0, row.lower, "lower"), (-1.0, row.upper, "upper")] {
-                if side.is_finite() {
-                    let price = dual.continuous(format!("{name}{i}"), (0.0, f64::INFINITY), -sign * side);
-                    prices.push(Some((i, sign)));
-                    row.terms.iter().for_each(|(j, a)| terms[*j].push((price, sign * a)));
-                }
-            }
-        }
-        for (j, column) in self.columns.iter().enumerate() {
-            assert!(column.lower.is_finite() && column.upper.is_finite(), "the dual needs boxed columns");
-            for (sign, side, name) in [(1.0, column.lower, "at_lower"), (-1.0, column.upper, "at_upper")] {
-                terms[j].push((dual.continuous(format!("{name}{j}"), (0.0, f64::INFINITY), -sign * side), sign));
-                prices.push(None);
-            }
-        }
-        for (j, terms) in terms.into_iter().enumerate() {
-            let cost = self.columns[j].objective;
-            dual.row(format!("column{j}"), terms, (cost, cost));
-        }
-        (dual, prices)
     }
 
     /// A lower bound on the objective from any row prices.

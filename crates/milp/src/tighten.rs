@@ -1,27 +1,101 @@
-//! Tighter boxes for later blocks: what a block can really output.
+//! Tighter bounds of the units of a network: fewer binaries and smaller constants, and smaller boxes for later blocks.
 
-use std::time::Duration;
+use std::time::Instant;
 
-use certificate::{Activation, Block, Domain, Interval, Network, interval};
+use certificate::{Activation, Domain, Interval, Layer, Layered, Network, Shape, interval};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::programme::Programme;
-use crate::solver::{Limits, Solver, Status};
+use crate::inverse::encoding::{Complementarity, Encoding};
+use crate::inverse::graph::{Bounds, Form, Graph, Operation};
+use crate::proven::{prove, usable};
+use crate::solver::Relaxation;
 use crate::{Error, Result};
 
-/// How the range of a block is bounded, cheapest first.
+/// How a number of a network is bounded, cheapest first; each step begins with what the one before it gives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tightening {
     /// Interval arithmetic.
     Interval,
-    /// Interval arithmetic, then a linear relaxation of each output.
+    /// The linear relaxation of everything before it.
     Lp,
+    /// The mixed-integer programme of everything before it, as far as it gets in some hundred linear programmes.
+    Milp,
 }
 
-/// No output is worth more time than this.
-const LP_TIME_LIMIT: Duration = Duration::from_secs(10);
+/// Linear programmes that one side of one unit may cost with [`Tightening::Milp`].
+const NODES: u64 = 200;
+
+/// Bounds of every number of a graph.
+///
+/// What may be on or off, and the outputs, are bounded by programmes, those of one step in parallel. When the time is over,
+/// the bounds stay as they are.
+///
+/// # Soundness
+/// Each step of the ladder holds by itself: interval arithmetic is rounded outwards, and of a programme only what
+/// [`prove`] proves is used, at whatever node it had to stop.
+///
+/// # Errors
+/// If two sound bounds exclude each other, which is a fault of the program.
+pub fn bounds(graph: &Graph, domain: &Domain, tightening: Tightening, deadline: Instant) -> Result<Bounds> {
+    if tightening == Tightening::Interval {
+        return Ok(graph.bounds(domain.input_box()));
+    }
+    let names: Vec<String> = (0..graph.inputs).map(|j| format!("x{j}")).collect();
+    let mut bounds = Bounds { values: domain.input_box().to_vec(), forms: Vec::new() };
+    for step in &graph.steps {
+        let before = Encoding::new(graph, &bounds, domain, &names, Complementarity::BigM);
+        let tight = step.clone().into_par_iter().map_init(
+            || Relaxation::new(&before.programme),
+            |relaxation, k| {
+                let operation = &graph.operations[k];
+                let simple = operation.form_bounds(&bounds.values);
+                let form = match operation {
+                    Operation::Relu { form, .. } if simple.lower < 0.0 && simple.upper > 0.0 => form,
+                    Operation::Affine(form) if graph.outputs.contains(&(graph.inputs + k)) => form,
+                    _ => return Ok(simple),
+                };
+                let tight = before.form_bounds(form, simple, tightening, relaxation, deadline);
+                if tight.lower > tight.upper { Err(Error::Contradiction(graph.names[k].clone())) } else { Ok(tight) }
+            },
+        );
+        let tight: Vec<Interval> = tight.collect::<Result<_>>()?;
+        step.clone().zip(tight).for_each(|(k, side)| bounds.push(&graph.operations[k], side));
+    }
+    Ok(bounds)
+}
+
+impl Encoding {
+    /// Bounds of a form over everything that was encoded. `relaxation` is that of the encoding.
+    fn form_bounds(
+        &self,
+        form: &Form,
+        simple: Interval,
+        tightening: Tightening,
+        relaxation: &mut Relaxation,
+        deadline: Instant,
+    ) -> Interval {
+        let mut least = |sign: f64| {
+            let mut programme = self.programme.clone();
+            for (k, w) in &form.terms {
+                programme.columns[self.columns[*k]].objective = sign * w;
+            }
+            programme.objective_constant = if sign > 0.0 { form.constant.lower } else { -form.constant.upper };
+            let proven = if tightening == Tightening::Milp {
+                prove(&programme, f64::INFINITY, deadline, NODES).bound
+            } else if Instant::now() < deadline {
+                relaxation.set_objective(form.terms.iter().map(|(k, w)| (self.columns[*k], sign * w)));
+                let solved = relaxation.solve();
+                solved.map_or(f64::NEG_INFINITY, |solved| programme.dual_bound(&usable(&programme, solved.prices)))
+            } else {
+                f64::NEG_INFINITY
+            };
+            if form.divisor == 1.0 { proven } else { (proven / form.divisor).next_down() }
+        };
+        Interval::new(least(1.0).max(simple.lower), (-least(-1.0)).min(simple.upper))
+    }
+}
 
 /// The domain of every block; see [`interval::block_domains`].
 ///
@@ -34,102 +108,23 @@ pub fn block_domains(
     network: &Network,
     domain: &Domain,
     tightening: Tightening,
-    solver: &dyn Solver,
+    deadline: Instant,
 ) -> Result<Vec<Domain>> {
     let mut domains = vec![domain.clone()];
-    for (k, (block, boundary)) in network.blocks().iter().zip(network.boundaries()).enumerate() {
-        let outputs = output_bounds(block, &domains[k], tightening, solver)
-            .map_err(|output| Error::Contradiction { block: k, output })?;
+    for (block, boundary) in network.blocks().iter().zip(network.boundaries()) {
+        let domain = &domains[domains.len() - 1];
+        let mut outputs = interval::block_bounds(block, domain);
+        if block.activation() == Activation::Relu && tightening > Tightening::Interval {
+            let layers = vec![Layer::Dense(block.first().clone()), Layer::Relu, Layer::Dense(block.second().clone())];
+            let graph = Graph::new(&Layered::new(Shape::list(block.inputs()), layers)?);
+            let bounds = bounds(&graph, domain, tightening, deadline)?;
+            for (side, k) in outputs.iter_mut().zip(&graph.outputs) {
+                let tight = bounds.values[*k];
+                *side = Interval::new(side.lower.max(tight.lower), side.upper.min(tight.upper));
+            }
+        }
         let inputs = outputs.into_iter().map(|side| interval::activation_bounds(boundary.activation, side));
         domains.push(Domain::from_box(inputs.collect())?);
     }
     Ok(domains)
-}
-
-/// Bounds of the outputs of a block, or the output whose bounds contradict each other.
-fn output_bounds(
-    block: &Block,
-    domain: &Domain,
-    tightening: Tightening,
-    solver: &dyn Solver,
-) -> std::result::Result<Vec<Interval>, usize> {
-    let simple = interval::block_bounds(block, domain);
-    if tightening == Tightening::Interval || block.activation() != Activation::Relu {
-        return Ok(simple);
-    }
-    let relaxation = Relaxation::new(block, domain);
-    let tighter = |(row, side): (usize, Interval)| {
-        let lower = relaxation.lower_bound(block, row, 1.0, solver).max(side.lower);
-        let upper = (-relaxation.lower_bound(block, row, -1.0, solver)).min(side.upper);
-        if lower <= upper { Ok(Interval::new(lower, upper)) } else { Err(row) }
-    };
-    simple.into_par_iter().enumerate().map(tighter).collect()
-}
-
-/// Inputs, activations and relaxed indicators of a block. With `z` between 0 and 1 the big-M rows describe exactly the
-/// triangle between ReLU and its chord, without a rounded slope.
-struct Relaxation {
-    programme: Programme,
-    /// Column of each activation.
-    hidden: Vec<usize>,
-}
-
-impl Relaxation {
-    fn new(block: &Block, domain: &Domain) -> Self {
-        let mut programme = Programme::new("relaxation");
-        for (j, side) in domain.input_box().iter().enumerate() {
-            programme.continuous(format!("x{j}"), (side.lower, side.upper), 0.0);
-        }
-        for (g, group) in domain.one_hot().iter().enumerate() {
-            programme.row(format!("one_hot{g}"), group.iter().map(|&j| (j, 1.0)), (1.0, 1.0));
-        }
-        let mut hidden = Vec::new();
-        for (i, side) in interval::affine_bounds(block.first(), domain).into_iter().enumerate() {
-            let (lower, upper) = (side.lower, side.upper);
-            let h = programme.continuous(format!("h{i}"), (lower.max(0.0), upper.max(0.0)), 0.0);
-            hidden.push(h);
-            if upper <= 0.0 {
-                continue;
-            }
-            let bias = f64::from(block.first().bias()[i]);
-            let minus_t = || block.first().row(i).iter().enumerate().map(|(j, w)| (j, -f64::from(*w)));
-            // h >= t, and for an active neuron h = t.
-            let most = if lower >= 0.0 { bias } else { f64::INFINITY };
-            programme.row(format!("above{i}"), minus_t().chain([(h, 1.0)]), (bias, most));
-            if lower < 0.0 {
-                let z = programme.continuous(format!("z{i}"), (0.0, 1.0), 0.0);
-                programme.row(format!("active{i}"), [(h, 1.0), (z, -upper)], (f64::NEG_INFINITY, 0.0));
-                // h <= t - l (1 - z); b - l is rounded upwards, which only relaxes.
-                let side = (bias - lower).next_up();
-                let terms = minus_t().chain([(h, 1.0), (z, -lower)]);
-                programme.row(format!("inactive{i}"), terms, (f64::NEG_INFINITY, side));
-            }
-        }
-        Self { programme, hidden }
-    }
-
-    /// A lower bound on `sign` times an output; `-inf` if the solver is of no help.
-    fn lower_bound(&self, block: &Block, row: usize, sign: f64, solver: &dyn Solver) -> f64 {
-        let mut programme = self.programme.clone();
-        programme.objective_constant = sign * f64::from(block.second().bias()[row]);
-        let weights = block.second().row(row);
-        self.hidden.iter().zip(weights).for_each(|(h, w)| programme.columns[*h].objective = sign * f64::from(*w));
-        let (dual, columns) = programme.dual();
-        let outcome = solver.solve(&dual, &Limits::time(LP_TIME_LIMIT));
-        let Some(incumbent) = outcome.incumbent.filter(|_| outcome.status == Status::Optimal) else {
-            return f64::NEG_INFINITY;
-        };
-        let mut prices = vec![0.0; programme.rows.len()];
-        for (value, column) in incumbent.values.iter().zip(columns) {
-            if let Some((row, sign)) = column {
-                prices[row] += sign * value.max(0.0);
-            }
-        }
-        // Rounding may leave a price on a side that the row does not have.
-        for (price, row) in prices.iter_mut().zip(&programme.rows) {
-            let side = if *price > 0.0 { row.lower } else { row.upper };
-            *price = if side.is_finite() { *price } else { 0.0 };
-        }
-        programme.dual_bound(&prices)
-    }
 }

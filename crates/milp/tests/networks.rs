@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use certificate::{
     Activation, Affine, Block, Boundary, Counterexample, Direction, Domain, Limit, MonotoneFeatures, Network,
     Specification, Verdict, exact, interval,
 };
-use milp::solver::{Cbc, Microlp};
 use milp::{Control, Engine, NetworkReport, Options, Tightening, block_domains, verify_network};
 use num_traits::Signed;
 use rand::{RngExt, SeedableRng};
@@ -15,6 +15,10 @@ use rand_chacha::ChaCha8Rng;
 
 const UP: Direction = Direction::Increasing;
 const FREE: Direction = Direction::Free;
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
 
 fn random_block(rng: &mut ChaCha8Rng, (inputs, hidden, outputs): (usize, usize, usize), positive: bool) -> Block {
     let least = if positive { 0.0 } else { -1.0 };
@@ -77,7 +81,7 @@ fn a_block_refuted_outside_the_range_leaves_the_network_undecided() {
     assert!(matches!(report.verdict, Verdict::Undecided { limit: Limit::Composition, .. }), "{:?}", report.verdict);
     assert!(report.queries[1][0].verdict.is_refuted());
     // The relaxation sees that both neurons are the same, so next to nothing is left of the box.
-    let tight = block_domains(&network, &Domain::unit_cube(1), Tightening::Lp, &Cbc).unwrap();
+    let tight = block_domains(&network, &Domain::unit_cube(1), Tightening::Lp, later()).unwrap();
     assert!(tight[1].input_box()[0].upper < 1e-6);
 }
 
@@ -149,8 +153,8 @@ fn tightening_never_loosens_and_contains_samples() {
         };
         let wide = interval::block_domains(&network, &domain);
         let bounds = [
-            block_domains(&network, &domain, Tightening::Lp, &Cbc).unwrap(),
-            block_domains(&network, &domain, Tightening::Lp, &Microlp).unwrap(),
+            block_domains(&network, &domain, Tightening::Lp, later()).unwrap(),
+            block_domains(&network, &domain, Tightening::Milp, later()).unwrap(),
         ];
         for tight in &bounds {
             for (t, w) in tight[1].input_box().iter().zip(wide[1].input_box()) {
@@ -170,7 +174,7 @@ fn tightening_never_loosens_and_contains_samples() {
             }
         }
         for (a, b) in bounds[0][1].input_box().iter().zip(bounds[1][1].input_box()) {
-            assert!((a.upper - b.upper).abs() < 1e-5, "both solvers find the optimum");
+            assert!(b.upper <= a.upper + 1e-9, "binaries only tighten");
         }
     }
     assert!(tighter > 10, "{tighter}");

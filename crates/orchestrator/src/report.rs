@@ -400,6 +400,7 @@ fn claims(text: &mut String, config: &Config, model: &Model) {
     let output = match &model.target {
         Target::Binary { column, positive } => format!("the logit of the probability that {column} is {positive}"),
         Target::Regression { column, .. } => format!("the prediction of {column}"),
+        Target::Classes { column, .. } => format!("one score for each class of {column}"),
     };
     line!(text, "## What is claimed, and what is not\n");
     line!(text, "- Output: {output}. Domain: {domain}.");

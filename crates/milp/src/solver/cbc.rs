@@ -4,7 +4,7 @@ extern crate cbc_src as _;
 use std::ffi::{CStr, CString};
 use std::time::Instant;
 
-use coin_cbc::raw::{Model, SecondaryStatus, Sense, Status as Finish};
+use coin_cbc::raw::{Model, SOSConstraintType, SecondaryStatus, Sense, Status as Finish};
 
 use super::{Incumbent, Limits, Outcome, Solver, Status};
 use crate::programme::{Kind, Programme};
@@ -27,7 +27,20 @@ impl Solver for Cbc {
         if ranges.any(|(l, u)| l > u) || programme.rows.iter().any(|row| row.lower > row.upper) {
             return Outcome::without_solution(Status::Infeasible);
         }
-        let outcome = if programme.is_linear() { linear(programme, limits) } else { integer(programme, limits) };
+        let outcome = if programme.is_linear() {
+            linear(programme, limits)
+        } else if programme.columns.iter().any(|column| column.kind == Kind::Integer) {
+            integer(programme, limits)
+        } else {
+            // Without an integer column the C interface stops at the linear relaxation, whatever sets there are.
+            let mut with_integer = programme.clone();
+            with_integer.integer("any_integer", (0.0, 1.0), 0.0);
+            let mut outcome = integer(&with_integer, limits);
+            if let Some(incumbent) = &mut outcome.incumbent {
+                incumbent.values.pop();
+            }
+            outcome
+        };
         outcome.checked(programme, limits)
     }
 }
@@ -61,6 +74,12 @@ fn load(programme: &Programme, objective: &[f64]) -> Model {
         Some(&rows(|r| r.upper)),
     );
     model.set_obj_sense(Sense::Minimize);
+    if !programme.sos1.is_empty() {
+        let starts: Vec<i32> = (0..=programme.sos1.len() as i32).map(|k| 2 * k).collect();
+        let columns: Vec<i32> = programme.sos1.iter().flatten().map(|j| *j as i32).collect();
+        let weights = [1.0, 2.0].repeat(programme.sos1.len());
+        model.add_sos(&starts, &columns, &weights, SOSConstraintType::Type1);
+    }
     for (j, column) in programme.columns.iter().enumerate() {
         if column.kind == Kind::Integer {
             model.set_integer(j);
@@ -148,5 +167,61 @@ fn integer(programme: &Programme, limits: &Limits) -> Outcome {
         (Finish::Stopped, _) if limits.cutoff.is_some() && found => outcome(Status::Optimal),
         (Finish::Stopped, _) => outcome(Status::LimitReached),
         (status, secondary) => Outcome::failed(format!("cbc stopped with {status:?}, {secondary:?}")),
+    }
+}
+
+/// The linear relaxation of a programme in Clp: integers may be fractions, special ordered sets are ignored. Solving it again
+/// after a change starts from the last basis.
+pub(crate) struct Relaxation {
+    model: Model,
+    columns: usize,
+}
+
+/// What Clp calls an optimum. None of it is to be believed.
+pub(crate) struct Relaxed {
+    /// One value for each column.
+    pub values: Vec<f64>,
+    /// One price for each row, positive if it holds the objective up at its lower side.
+    pub prices: Vec<f64>,
+}
+
+impl Relaxation {
+    /// Every row `lower <= a x <= upper` becomes `a x - r = 0` with a column `r` between its sides: the C interface does not
+    /// tell the prices of rows, but the reduced cost of `r` is one.
+    pub fn new(programme: &Programme) -> Self {
+        let continuous = |c: &crate::Column| crate::Column { kind: Kind::Continuous, ..c.clone() };
+        let mut relaxation = Programme {
+            columns: programme.columns.iter().map(continuous).collect(),
+            sos1: Vec::new(),
+            ..programme.clone()
+        };
+        for i in 0..relaxation.rows.len() {
+            let (lower, upper) = (relaxation.rows[i].lower, relaxation.rows[i].upper);
+            let side = relaxation.continuous("", (lower, upper), 0.0);
+            let row = &mut relaxation.rows[i];
+            row.terms.push((side, -1.0));
+            (row.lower, row.upper) = (0.0, 0.0);
+        }
+        Self { model: load(&relaxation, &costs(&relaxation)), columns: programme.columns.len() }
+    }
+
+    pub fn set_bounds(&mut self, column: usize, (lower, upper): (f64, f64)) {
+        self.model.set_col_lower(column, lower);
+        self.model.set_col_upper(column, upper);
+    }
+
+    pub fn set_objective(&mut self, costs: impl IntoIterator<Item = (usize, f64)>) {
+        (0..self.columns).for_each(|column| self.model.set_obj_coeff(column, 0.0));
+        costs.into_iter().for_each(|(column, cost)| self.model.set_obj_coeff(column, cost));
+    }
+
+    /// Nothing if there is no solution or Clp gave up.
+    pub fn solve(&mut self) -> Option<Relaxed> {
+        self.model.solve();
+        if !self.model.is_proven_optimal() {
+            return None;
+        }
+        let values = self.model.col_solution()[..self.columns].to_vec();
+        Some(Relaxed { values, prices: self.model.reduced_cost()[self.columns..].to_vec() })
     }
 }

@@ -16,6 +16,9 @@ impl Solver for Highs {
         if let Err(error) = programme.validate() {
             return Outcome::failed(error.to_string());
         }
+        if !programme.sos1.is_empty() {
+            return Outcome::failed("highs knows no special ordered sets");
+        }
         run(programme, limits).checked(programme, limits)
     }
 }

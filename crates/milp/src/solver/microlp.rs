@@ -32,6 +32,9 @@ type Loaded = (Problem, Vec<microlp::Variable>);
 
 fn problem(programme: &Programme, limits: &Limits) -> Result<Loaded, String> {
     programme.validate().map_err(|error| error.to_string())?;
+    if !programme.sos1.is_empty() {
+        return Err("microlp knows no special ordered sets".into());
+    }
     let mut problem = Problem::new(OptimizationDirection::Minimize);
     let mut columns = Vec::new();
     for column in &programme.columns {

@@ -8,6 +8,7 @@ mod microlp;
 use std::time::Duration;
 
 pub use cbc::Cbc;
+pub(crate) use cbc::{Relaxation, Relaxed};
 #[cfg(feature = "highs")]
 pub use highs::Highs;
 pub use microlp::Microlp;
