@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::programme::{Kind, Programme, Row};
+use crate::programme::{Column, Kind, Programme, Row};
 
 /// How MPS and LP call the sides of a row.
 enum Sense {
@@ -93,6 +93,15 @@ impl Programme {
                 }
             }
         }
+        if !self.sos1.is_empty() {
+            line(format_args!("SOS"));
+            for (k, pair) in self.sos1.iter().enumerate() {
+                line(format_args!(" S1 set{k}"));
+                for (weight, j) in pair.iter().enumerate() {
+                    line(format_args!(" {} {}", self.columns[*j].name, weight + 1));
+                }
+            }
+        }
         line(format_args!("ENDATA"));
         text
     }
@@ -133,7 +142,54 @@ impl Programme {
         }
         line(format_args!("General"));
         self.columns.iter().filter(|c| c.kind == Kind::Integer).for_each(|c| line(format_args!(" {}", c.name)));
+        if !self.sos1.is_empty() {
+            line(format_args!("SOS"));
+            for (k, [a, b]) in self.sos1.iter().enumerate() {
+                let (a, b) = (&self.columns[*a].name, &self.columns[*b].name);
+                line(format_args!(" set{k}: S1:: {a}:1 {b}:2"));
+            }
+        }
         line(format_args!("End"));
+        text
+    }
+
+    /// The programme as an AMPL model without data, for non-linear solvers, too: of two columns in a special ordered set the
+    /// product is asked to be at most 0 (the thesis' 4.15 to 4.17).
+    pub fn to_ampl(&self) -> String {
+        let number = |x: f64| match x {
+            f64::INFINITY => "Infinity".to_owned(),
+            f64::NEG_INFINITY => "-Infinity".to_owned(),
+            x => format!("{x:?}"),
+        };
+        let sum = |terms: &[(usize, f64)]| -> String {
+            let term = |(j, a): &(usize, f64)| {
+                format!(" {} {:?}*{}", if *a < 0.0 { '-' } else { '+' }, a.abs(), self.columns[*j].name)
+            };
+            if terms.is_empty() { " 0".into() } else { terms.iter().map(term).collect() }
+        };
+        let mut text = format!("# {}\n", self.name);
+        let mut line = |arguments: std::fmt::Arguments| writeln!(text, "{arguments}").expect(INFALLIBLE);
+        for Column { name, lower, upper, kind, .. } in &self.columns {
+            let integer = if *kind == Kind::Integer { ", integer" } else { "" };
+            line(format_args!("var {name}, >= {}, <= {}{integer};", number(*lower), number(*upper)));
+        }
+        let costs: Vec<_> = self.columns.iter().enumerate().map(|(j, c)| (j, c.objective)).collect();
+        let costs: Vec<_> = costs.into_iter().filter(|(_, c)| *c != 0.0).collect();
+        line(format_args!("minimize objective:{} + {:?};", sum(&costs), self.objective_constant));
+        for row in &self.rows {
+            let (name, sum) = (&row.name, sum(&row.terms));
+            match row.sense() {
+                Sense::Free => {}
+                Sense::Equal(side) => line(format_args!("subject to {name}:{sum} = {side:?};")),
+                Sense::AtMost(side) => line(format_args!("subject to {name}:{sum} <= {side:?};")),
+                Sense::AtLeast(side) => line(format_args!("subject to {name}:{sum} >= {side:?};")),
+                Sense::Range(lower, upper) => line(format_args!("subject to {name}: {lower:?} <={sum} <= {upper:?};")),
+            }
+        }
+        for (k, [a, b]) in self.sos1.iter().enumerate() {
+            let (a, b) = (&self.columns[*a].name, &self.columns[*b].name);
+            line(format_args!("subject to either{k}: {a} * {b} <= 0;"));
+        }
         text
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Branch and bound over the integer columns. At every node Clp solves the linear relaxation, and its row prices, rounded
 //! as they may be, give a bound that holds over the reals ([`Programme::dual_bound`]). Where Clp finds no solution, the
-//! smallest total violation of the rows is bounded the same way: if that is positive, there is none.
+//! smallest total violation of the rows is bounded the same way: if that is positive, there is none. If that is too close to
+//! call, violations are given a price, which gives a bound again.
 
 use std::time::Instant;
 
@@ -18,6 +19,9 @@ pub struct Proven {
     pub nodes: u64,
 }
 
+/// What a unit of violation costs where it is not clear whether there is a solution.
+const VIOLATION: f64 = 1e4;
+
 /// A subproblem: other bounds of the integer columns.
 #[derive(Clone)]
 struct Node {
@@ -26,8 +30,9 @@ struct Node {
     bound: f64,
 }
 
-/// Closer to an integer than this counts as one when a column to branch on is chosen. Decides nothing.
-const INTEGRAL: f64 = 1e-6;
+/// Closer to an integer than this counts as one when a column to branch on is chosen. Decides nothing, but a millionth of a
+/// binary, times its constant, can be all that lies between a bound and its goal.
+const INTEGRAL: f64 = 1e-11;
 
 /// Raises the proven bound until it reaches `threshold`, is the optimum, or time or nodes are over.
 ///
@@ -117,8 +122,18 @@ impl Search {
         let elastic = self.elastic.get_or_insert_with(|| Relaxation::new(&elastic(&self.feasibility)));
         // Every solution would have the value 0.
         let bound = |Relaxed { prices, .. }| self.feasibility.dual_bound(&usable(&self.programme, prices));
-        let contradiction = elastic.solve().map(bound).is_some_and(|bound| bound > 0.0);
-        (if contradiction { f64::INFINITY } else { f64::NEG_INFINITY }, None)
+        if elastic.solve().map(bound).is_some_and(|bound| bound > 0.0) {
+            return (f64::INFINITY, None);
+        }
+        // Too close to call: what the objective is at least, if violations cost something.
+        let costs = self.programme.columns.iter().map(|column| column.objective / VIOLATION);
+        elastic.set_objective(costs.enumerate());
+        let priced = elastic.solve().map(|Relaxed { values, prices }| {
+            let prices = prices.into_iter().map(|price| price * VIOLATION).collect();
+            (self.programme.dual_bound(&usable(&self.programme, prices)), Some(values))
+        });
+        elastic.set_objective([]);
+        priced.unwrap_or((f64::NEG_INFINITY, None))
     }
 }
 

@@ -27,7 +27,7 @@ pub enum Tightening {
 /// Linear programmes that one side of one unit may cost with [`Tightening::Milp`].
 const NODES: u64 = 200;
 
-/// Bounds of every number of a graph.
+/// Bounds of every number of a graph for inputs of a domain in a region of its box.
 ///
 /// What may be on or off, and the outputs, are bounded by programmes, those of one step in parallel. When the time is over,
 /// the bounds stay as they are.
@@ -38,12 +38,18 @@ const NODES: u64 = 200;
 ///
 /// # Errors
 /// If two sound bounds exclude each other, which is a fault of the program.
-pub fn bounds(graph: &Graph, domain: &Domain, tightening: Tightening, deadline: Instant) -> Result<Bounds> {
+pub fn bounds(
+    graph: &Graph,
+    domain: &Domain,
+    region: &[Interval],
+    tightening: Tightening,
+    deadline: Instant,
+) -> Result<Bounds> {
     if tightening == Tightening::Interval {
-        return Ok(graph.bounds(domain.input_box()));
+        return Ok(graph.bounds(region));
     }
     let names: Vec<String> = (0..graph.inputs).map(|j| format!("x{j}")).collect();
-    let mut bounds = Bounds { values: domain.input_box().to_vec(), forms: Vec::new() };
+    let mut bounds = Bounds { values: region.to_vec(), forms: Vec::new() };
     for step in &graph.steps {
         let before = Encoding::new(graph, &bounds, domain, &names, Complementarity::BigM);
         let tight = step.clone().into_par_iter().map_init(
@@ -117,7 +123,7 @@ pub fn block_domains(
         if block.activation() == Activation::Relu && tightening > Tightening::Interval {
             let layers = vec![Layer::Dense(block.first().clone()), Layer::Relu, Layer::Dense(block.second().clone())];
             let graph = Graph::new(&Layered::new(Shape::list(block.inputs()), layers)?);
-            let bounds = bounds(&graph, domain, tightening, deadline)?;
+            let bounds = bounds(&graph, domain, domain.input_box(), tightening, deadline)?;
             for (side, k) in outputs.iter_mut().zip(&graph.outputs) {
                 let tight = bounds.values[*k];
                 *side = Interval::new(side.lower.max(tight.lower), side.upper.min(tight.upper));

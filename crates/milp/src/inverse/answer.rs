@@ -4,12 +4,13 @@ use certificate::{Limit, exact};
 use num_rational::BigRational;
 
 use super::encoding::{Complementarity, Encoding, approximately};
-use super::question::{Asked, Condition, Posed, Question};
+use super::question::{Condition, Posed, Question};
 use super::{Inverse, LARGEST_BIG_M};
 use crate::Result;
 use crate::programme::{Kind, Programme};
 use crate::proven::prove;
 use crate::solver::{Cbc, Limits, Microlp, Solver, Status};
+use crate::tighten::bounds;
 
 /// What was found out.
 #[derive(Debug, Clone, PartialEq)]
@@ -59,10 +60,16 @@ pub enum Proof {
     SecondSolver,
 }
 
-/// A witness counts as the best if nothing is better by more than this part.
-const OPTIMALITY_TOL: f64 = 1e-6;
 /// What is added to a margin, in parts of the outputs' range, until a solver's point satisfies it in exact arithmetic.
 const SLACKS: [f64; 4] = [0.0, 1e-8, 1e-6, 1e-4];
+
+/// How a search for one class ended.
+enum Search {
+    Found(Witness),
+    /// By the solver's word there is nothing better.
+    Nothing,
+    Stopped(Limit),
+}
 
 /// Result for one class.
 struct Found {
@@ -84,11 +91,10 @@ impl Inverse<'_> {
     pub fn answer(&self, question: &Question, time_limit: Duration) -> Result<Answer> {
         let start = Instant::now();
         let posed = Posed::new(self, question)?;
-        let encoding = self.encode(Complementarity::BigM);
         let mut best: Option<Witness> = None;
         let (mut bound, mut nodes, mut second, mut limit) = (f64::INFINITY, 0, false, None);
         for &target in &posed.targets {
-            let found = self.of_class(&posed, &encoding, target, best.as_ref(), time_limit);
+            let found = self.of_class(&posed, target, best.as_ref(), time_limit)?;
             bound = bound.min(found.bound);
             match found.proof {
                 Ok(Proof::Own { nodes: more }) => nodes += more,
@@ -101,7 +107,7 @@ impl Inverse<'_> {
         let outcome = match (&best, limit) {
             (_, Some(limit)) => Outcome::Undecided(limit),
             (Some(_), None) => Outcome::Optimal(proof),
-            (None, None) => Outcome::Infeasible(proof, self.conflict(&posed, &encoding, time_limit)),
+            (None, None) => Outcome::Infeasible(proof, self.conflict(&posed, time_limit)),
         };
         let largest = matches!(question, Question::Extreme(_));
         if let Some(best) = &mut best
@@ -114,24 +120,63 @@ impl Inverse<'_> {
     }
 
     /// Looks for a witness of one class that is better than `best`, and proves that there is no better one.
-    fn of_class(
-        &self,
-        posed: &Posed,
-        encoding: &Encoding,
-        target: usize,
-        best: Option<&Witness>,
-        time_limit: Duration,
-    ) -> Found {
+    fn of_class(&self, posed: &Posed, target: usize, best: Option<&Witness>, time_limit: Duration) -> Result<Found> {
+        let deadline = Instant::now() + time_limit;
+        let sampled = if time_limit.is_zero() { None } else { self.sample(posed, target) };
+        let better = |found: Option<Witness>, than: Option<&Witness>| {
+            found.filter(|found| than.is_none_or(|than| found.value < than.value))
+        };
+        let mut witness = better(sampled, best);
+        let search = self.search(posed, target, witness.as_ref().or(best), deadline)?;
+        let (found, reason) = match search {
+            Search::Found(found) => (Some(found), Limit::Time),
+            Search::Nothing => (None, Limit::Time),
+            Search::Stopped(reason) => (None, reason),
+        };
+        witness = better(found, witness.as_ref().or(best)).or(witness);
+        // What has to be shown: that nothing is better than the best that is known, or that there is nothing at all.
+        let known = witness.as_ref().or(best).map(|witness| approximately(&witness.value));
+        let goal = known.map_or(f64::INFINITY, |value| value - posed.indifference(value));
+        let deadline = Instant::now() + time_limit;
+        let encoding = self.encode_within(posed, posed.reach(known), deadline)?;
+        let asked = posed.programme(&encoding, target, 0.0, None);
+        let proven = prove(&asked.programme, goal, deadline, u64::MAX);
+        // Units of the distance were rounded once or twice on their way into the programme. Whatever lies beyond the region has
+        // at least the objective that is known.
+        let rounded = if proven.bound.is_finite() { 1e-12 * proven.bound.abs() } else { 0.0 };
+        let bound = (proven.bound - rounded).min(known.unwrap_or(f64::INFINITY));
+        let decided = bound >= goal;
+        // Where counts are minimised, more than one less is as good as the count.
+        let bound = if decided && posed.counts() { bound.ceil() } else { bound };
+        let proof = if decided {
+            Ok(Proof::Own { nodes: proven.nodes })
+        } else if !time_limit.is_zero() && second_opinion(&asked.programme, goal, time_limit) {
+            Ok(Proof::SecondSolver)
+        } else if Instant::now() < deadline && known.is_some() {
+            Err(Limit::Numerical("the bound stops short of the best input found, by rounding".into()))
+        } else {
+            Err(reason)
+        };
+        Ok(Found { witness, bound, proof })
+    }
+
+    /// The network for inputs within a reach of the point to start from.
+    fn encode_within(&self, posed: &Posed, reach: Option<f64>, deadline: Instant) -> Result<Encoding> {
+        let bounds = bounds(&self.graph, self.domain, &posed.region(reach), self.tightening, deadline)?;
+        Ok(self.encode(&bounds, Complementarity::BigM))
+    }
+
+    /// Asks CBC for a witness that is better than the best one.
+    fn search(&self, posed: &Posed, target: usize, best: Option<&Witness>, deadline: Instant) -> Result<Search> {
         let size = self.graph.outputs.iter().map(|k| self.bounds.values[*k]);
         let size = size.fold(1e-3, |size: f64, side| size.max(side.upper - side.lower)).min(LARGEST_BIG_M);
-        let deadline = Instant::now() + time_limit;
+        let known = best.map(|witness| approximately(&witness.value));
+        let encoding = self.encode_within(posed, posed.reach(known), deadline)?;
         let mut reason = Limit::Time;
-        let mut witness = None;
-        let mut nothing = false;
         for slack in SLACKS {
-            let mut asked = posed.programme(encoding, target, slack * size, None);
-            if let Some(best) = best {
-                better(&mut asked.programme, approximately(&best.value));
+            let mut asked = posed.programme(&encoding, target, slack * size, None);
+            if let Some(known) = known {
+                better(&mut asked.programme, known);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
@@ -139,65 +184,27 @@ impl Inverse<'_> {
             }
             let solved = Cbc.solve(&asked.programme, &Limits::time(left));
             match (solved.status, solved.incumbent) {
-                (Status::Infeasible, _) => {
-                    nothing = slack == 0.0;
-                    break;
-                }
+                (Status::Infeasible, _) => return Ok(Search::Nothing),
                 (Status::Failed(said), _) => reason = Limit::Numerical(said),
                 (_, None) => break,
                 (_, Some(incumbent)) => {
-                    let polished = polish(&asked.programme, &incumbent.values);
-                    let points = [polished.as_ref(), Some(&incumbent.values)].into_iter().flatten();
-                    witness = points.filter_map(|values| self.witness(posed, encoding, &asked, target, values)).next();
+                    let polished = SLACKS.iter().filter(|more| **more >= slack).find_map(|more| {
+                        let asked = posed.programme(&encoding, target, more * size, None);
+                        let values = polish(&asked.programme, &incumbent.values)?;
+                        self.witness(posed, target, posed.point(&encoding, &asked, &values))
+                    });
+                    if let Some(witness) = polished {
+                        return Ok(Search::Found(witness));
+                    }
                     reason = Limit::Numerical("no point that the solver found holds in exact arithmetic".into());
                 }
             }
-            if witness.is_some() {
-                break;
-            }
         }
-        let better_than_best = |found: &Witness| best.is_none_or(|best| found.value < best.value);
-        let witness = witness.filter(better_than_best);
-        let known = witness.as_ref().or(best).map(|witness| approximately(&witness.value));
-        if known.is_none() && !nothing {
-            // Nothing to prove, so the time goes into a bound.
-            let proven = self.prove(posed, encoding, target, f64::INFINITY, time_limit);
-            if proven.0 == f64::INFINITY {
-                return Found { witness: None, bound: proven.0, proof: Ok(Proof::Own { nodes: proven.1 }) };
-            }
-            return Found { witness: None, bound: proven.0, proof: Err(reason) };
-        }
-        let goal = known.map_or(f64::INFINITY, |value| value - OPTIMALITY_TOL * value.abs().max(1e-3));
-        let (bound, nodes) = self.prove(posed, encoding, target, goal, time_limit);
-        let proof = if bound >= goal {
-            Ok(Proof::Own { nodes })
-        } else if time_limit > Duration::ZERO && second_opinion(posed, encoding, target, goal, time_limit) {
-            Ok(Proof::SecondSolver)
-        } else {
-            Err(Limit::Time)
-        };
-        Found { witness, bound, proof }
+        Ok(Search::Stopped(reason))
     }
 
-    /// The proven bound of the objective for one class, and the linear programmes that it took.
-    fn prove(&self, posed: &Posed, encoding: &Encoding, target: usize, goal: f64, time_limit: Duration) -> (f64, u64) {
-        let asked = posed.programme(encoding, target, 0.0, None);
-        let proven = prove(&asked.programme, goal, Instant::now() + time_limit, u64::MAX);
-        // Units of the distance were rounded once or twice on their way into the programme.
-        let rounded = if proven.bound.is_finite() { 1e-12 * proven.bound.abs() } else { 0.0 };
-        (proven.bound - rounded, proven.nodes)
-    }
-
-    /// What a solution means, if it holds in exact arithmetic.
-    fn witness(
-        &self,
-        posed: &Posed,
-        encoding: &Encoding,
-        asked: &Asked,
-        target: usize,
-        values: &[f64],
-    ) -> Option<Witness> {
-        let point = posed.point(encoding, asked, values);
+    /// A point as an answer, if it holds in exact arithmetic.
+    pub(super) fn witness(&self, posed: &Posed, target: usize, point: Vec<BigRational>) -> Option<Witness> {
         let outputs = self.network.evaluate_exactly(&point);
         let holds = posed.holds(target, &point, &outputs);
         let value = posed.objective(&point, &outputs);
@@ -205,12 +212,13 @@ impl Inverse<'_> {
     }
 
     /// Conditions of a question without an answer of which none can be spared.
-    fn conflict(&self, posed: &Posed, encoding: &Encoding, time_limit: Duration) -> Vec<Condition> {
+    fn conflict(&self, posed: &Posed, time_limit: Duration) -> Vec<Condition> {
+        let encoding = self.encode(&self.bounds, Complementarity::BigM);
         let mut left_out = Vec::new();
         for condition in posed.conditions() {
             left_out.push(condition);
             let still = posed.targets.iter().all(|target| {
-                let asked = posed.programme(encoding, *target, 0.0, Some(&left_out));
+                let asked = posed.programme(&encoding, *target, 0.0, Some(&left_out));
                 Cbc.solve(&asked.programme, &Limits::time(time_limit)).status == Status::Infeasible
             });
             if !still {
@@ -227,8 +235,8 @@ fn better(programme: &mut Programme, than: f64) {
     programme.row("better", costs, (f64::NEG_INFINITY, than - programme.objective_constant));
 }
 
-/// The best solution with the integers of another one: a solver's integers are integers only up to a tolerance, which a
-/// large constant multiplies.
+/// The best solution with the integers of one that a solver found. Its integers are integers only up to a tolerance, which a
+/// constant multiplies, and its rows hold only up to another one.
 fn polish(programme: &Programme, values: &[f64]) -> Option<Vec<f64>> {
     let mut fixed = programme.clone();
     for (column, value) in fixed.columns.iter_mut().zip(values).filter(|(column, _)| column.kind == Kind::Integer) {
@@ -240,12 +248,12 @@ fn polish(programme: &Programme, values: &[f64]) -> Option<Vec<f64>> {
 }
 
 /// Whether a solver that shares no code with the first one says that there is nothing below `goal`.
-fn second_opinion(posed: &Posed, encoding: &Encoding, target: usize, goal: f64, time_limit: Duration) -> bool {
-    let mut asked = posed.programme(encoding, target, 0.0, None);
+fn second_opinion(programme: &Programme, goal: f64, time_limit: Duration) -> bool {
+    let mut programme = programme.clone();
     if goal.is_finite() {
-        better(&mut asked.programme, goal);
+        better(&mut programme, goal);
     }
-    Microlp.solve(&asked.programme, &Limits::time(time_limit)).status == Status::Infeasible
+    Microlp.solve(&programme, &Limits::time(time_limit)).status == Status::Infeasible
 }
 
 impl Witness {

@@ -48,7 +48,8 @@ pub struct InputColumn {
     pub steps: Option<(usize, u32)>,
     /// Whether it belongs to a one-hot group.
     pub one_hot: bool,
-    side: Interval,
+    /// Its side of the domain's box.
+    pub side: Interval,
 }
 
 impl InputColumn {
@@ -76,7 +77,7 @@ impl Encoding {
         complementarity: Complementarity,
     ) -> Self {
         let mut programme = Programme::new("network");
-        let inputs = inputs(&mut programme, domain, names);
+        let inputs = inputs(&mut programme, domain, &bounds.values, names);
         let columns = inputs.iter().map(|input| input.column).collect();
         let mut encoding = Self { programme, inputs, columns, split: Vec::new() };
         for (k, (&form, name)) in bounds.forms.iter().zip(&graph.names).enumerate() {
@@ -181,14 +182,15 @@ impl Encoding {
     }
 }
 
-/// Columns and rows of the domain.
-fn inputs(programme: &mut Programme, domain: &Domain, names: &[String]) -> Vec<InputColumn> {
+/// Columns and rows of the domain, within a region of its box.
+fn inputs(programme: &mut Programme, domain: &Domain, region: &[Interval], names: &[String]) -> Vec<InputColumn> {
     let sides = domain.input_box();
     let mut inputs: Vec<InputColumn> = sides
         .iter()
+        .zip(region)
         .zip(names)
-        .map(|(side, name)| {
-            let column = programme.continuous(name, (side.lower, side.upper), 0.0);
+        .map(|((side, within), name)| {
+            let column = programme.continuous(name, (within.lower, within.upper), 0.0);
             InputColumn { column, steps: None, one_hot: false, side: *side }
         })
         .collect();

@@ -107,6 +107,15 @@ impl Graph {
         builder.graph
     }
 
+    /// How many multiplications it costs to evaluate.
+    pub fn terms(&self) -> usize {
+        let terms = |operation: &Operation| match operation {
+            Operation::Affine(form) | Operation::Relu { form, .. } => form.terms.len(),
+            Operation::Max(of) => of.len(),
+        };
+        self.operations.iter().map(terms).sum()
+    }
+
     /// Bounds of every number from those of the inputs, by interval arithmetic rounded outwards.
     pub fn bounds(&self, inputs: &[Interval]) -> Bounds {
         let mut bounds = Bounds { values: inputs.to_vec(), forms: Vec::new() };

@@ -9,6 +9,7 @@ mod answer;
 pub(crate) mod encoding;
 pub(crate) mod graph;
 mod question;
+mod sample;
 
 use std::time::{Duration, Instant};
 
@@ -34,6 +35,8 @@ pub struct Inverse<'a> {
     domain: &'a Domain,
     names: Vec<String>,
     graph: Graph,
+    tightening: Tightening,
+    /// Over the whole domain.
     bounds: Bounds,
 }
 
@@ -56,7 +59,7 @@ impl<'a> Inverse<'a> {
             }
         }
         let graph = Graph::new(network);
-        let bounds = bounds(&graph, domain, tightening, Instant::now() + time_limit)?;
+        let bounds = bounds(&graph, domain, domain.input_box(), tightening, Instant::now() + time_limit)?;
         if let Some(k) = bounds.forms.iter().position(|side| -side.lower > LARGEST_BIG_M || side.upper > LARGEST_BIG_M)
         {
             let (name, side) = (&graph.names[k], bounds.forms[k]);
@@ -65,7 +68,7 @@ impl<'a> Inverse<'a> {
                 side.lower, side.upper
             )));
         }
-        Ok(Self { network, domain, names: readable(names), graph, bounds })
+        Ok(Self { network, domain, names: readable(names), graph, tightening, bounds })
     }
 
     /// How many units may be on or off, and so need a binary.
@@ -80,11 +83,11 @@ impl<'a> Inverse<'a> {
     /// If the question makes no sense for this network.
     pub fn programme(&self, question: &Question, complementarity: Complementarity) -> Result<Programme> {
         let posed = Posed::new(self, question)?;
-        Ok(posed.programme(&self.encode(complementarity), posed.targets[0], 0.0, None).programme)
+        Ok(posed.programme(&self.encode(&self.bounds, complementarity), posed.targets[0], 0.0, None).programme)
     }
 
-    fn encode(&self, complementarity: Complementarity) -> Encoding {
-        Encoding::new(&self.graph, &self.bounds, self.domain, &self.names, complementarity)
+    fn encode(&self, bounds: &Bounds, complementarity: Complementarity) -> Encoding {
+        Encoding::new(&self.graph, bounds, self.domain, &self.names, complementarity)
     }
 }
 

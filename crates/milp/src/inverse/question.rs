@@ -6,6 +6,9 @@ use super::Inverse;
 use super::encoding::{Encoding, approximately, on_grid};
 use crate::{Error, Programme, Result};
 
+/// Of two real objectives that differ by less than this part, neither is better.
+const OPTIMALITY_TOL: f64 = 1e-6;
+
 fn wrong<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Question(message.into()))
 }
@@ -92,7 +95,7 @@ impl Condition {
 
 /// An attribute of the point to start from.
 #[derive(Debug, Clone)]
-enum Attribute {
+pub(super) enum Attribute {
     /// One input.
     Number { input: usize, here: BigRational, unit: f64 },
     /// A one-hot group and its member that is 1.
@@ -169,7 +172,7 @@ impl<'a> Posed<'a> {
         Ok(Self { inverse, question, targets, margin, attributes })
     }
 
-    fn nearest(&self) -> Option<&Nearest> {
+    pub fn nearest(&self) -> Option<&Nearest> {
         match self.question {
             Question::Nearest(nearest) => Some(nearest),
             Question::Extreme(_) => None,
@@ -280,14 +283,46 @@ impl<'a> Posed<'a> {
         }
     }
 
-    /// Whether a point is what was asked for, exactly.
-    pub fn holds(&self, target: usize, point: &[BigRational], outputs: &[BigRational]) -> bool {
-        let wins = self.margin.is_none_or(|Margin { ratio, difference }| {
+    /// Whether the objective is always a whole number.
+    pub fn counts(&self) -> bool {
+        self.nearest().is_some_and(|nearest| nearest.distance == Distance::L0)
+    }
+
+    /// A witness of this value counts as the best if nothing is better by more than this.
+    pub fn indifference(&self, value: f64) -> f64 {
+        if self.counts() { 1.0 - OPTIMALITY_TOL } else { OPTIMALITY_TOL * value.abs().max(1e-3) }
+    }
+
+    /// The attributes of the point to start from.
+    pub fn attributes(&self) -> &[Attribute] {
+        &self.attributes
+    }
+
+    /// Whether a class wins by its margin.
+    pub fn wins(&self, target: usize, outputs: &[BigRational]) -> bool {
+        self.margin.is_none_or(|Margin { ratio, difference }| {
             let scores = scores(outputs);
             let (ratio, difference) = (exact::rational(ratio), exact::rational(difference));
-            let others = (0..scores.len()).filter(|k| *k != target);
-            others.into_iter().all(|k| scores[target] >= &ratio * &scores[k] + &difference)
-        });
+            let mut others = (0..scores.len()).filter(|k| *k != target);
+            others.all(|k| scores[target] >= &ratio * &scores[k] + &difference)
+        })
+    }
+
+    /// The same in floating-point arithmetic.
+    pub fn seems_to_win(&self, target: usize, outputs: &[f64]) -> bool {
+        let Some(Margin { ratio, difference }) = self.margin else { return true };
+        match outputs {
+            [only] if target == 1 => *only >= difference,
+            [only] => -*only >= difference,
+            outputs => {
+                let mut others = (0..outputs.len()).filter(|k| *k != target);
+                others.all(|k| outputs[target] >= ratio * outputs[k] + difference)
+            }
+        }
+    }
+
+    /// Whether a point is what was asked for, exactly.
+    pub fn holds(&self, target: usize, point: &[BigRational], outputs: &[BigRational]) -> bool {
         let within = self.nearest().is_none_or(|nearest| {
             let changes: Vec<_> = self.attributes.iter().map(|attribute| attribute.change(point)).collect();
             // A limit of 3 has to admit three steps of 1.0000000001.
@@ -300,7 +335,40 @@ impl<'a> Posed<'a> {
                 && nearest.most_changed.is_none_or(|most| count <= most)
                 && self.attributes.iter().zip(&changes).all(fixed)
         });
-        wins && within && contains(self.inverse.domain, point)
+        self.wins(target, outputs) && within && contains(self.inverse.domain, point)
+    }
+
+    /// Where the inputs can lie whose attributes all change by at most `reach` and whose fixed ones do not; rounded outwards.
+    pub fn region(&self, reach: Option<f64>) -> Vec<Interval> {
+        let mut region = self.inverse.domain.input_box().to_vec();
+        let Some(nearest) = self.nearest() else { return region };
+        for attribute in &self.attributes {
+            let fixed = attribute.is_fixed(&nearest.fixed).then_some(0.0);
+            let Some(reach) = fixed.or(reach) else { continue };
+            match attribute {
+                Attribute::Number { input, here, unit } => {
+                    let (here, reach) = (approximately(here), reach / unit * (1.0 + 1e-9));
+                    let side = &mut region[*input];
+                    // The first rounding is that of a value like 1/9.
+                    side.lower = side.lower.max((here.next_down() - reach).next_down());
+                    side.upper = side.upper.min((here.next_up() + reach).next_up());
+                }
+                Attribute::Category { members, chosen } if reach < 1.0 => {
+                    members.iter().for_each(|j| region[*j] = Interval::new(0.0, 0.0));
+                    region[*chosen] = Interval::new(1.0, 1.0);
+                }
+                Attribute::Category { .. } => {}
+            }
+        }
+        region
+    }
+
+    /// How far an attribute of anything with an objective of at most `value` can move.
+    pub fn reach(&self, value: Option<f64>) -> Option<f64> {
+        let nearest = self.nearest()?;
+        let by_value = value.filter(|_| nearest.distance != Distance::L0);
+        let limits = [nearest.largest_change, by_value].into_iter().flatten();
+        limits.reduce(f64::min)
     }
 
     /// The conditions that the question has.
@@ -395,7 +463,7 @@ impl Attribute {
             Self::Category { chosen, .. } => (vec![(encoding.inputs[*chosen].column, 1.0)], 1.0, 1.0),
             Self::Number { input, here, unit } => {
                 let column = &encoding.inputs[*input];
-                let side = encoding.programme.columns[column.column].clone();
+                let side = column.side;
                 let here_f64 = approximately(here);
                 match column.steps {
                     Some((count, steps)) => {
@@ -417,7 +485,7 @@ impl Attribute {
         let Self::Number { input, here, .. } = self else { return None };
         let column = &encoding.inputs[*input];
         let (_, steps) = column.steps?;
-        let side = &encoding.programme.columns[column.column];
+        let side = column.side;
         let width = exact::rational(side.upper) - exact::rational(side.lower);
         if !width.is_positive() {
             return Some(0.0);

@@ -177,6 +177,10 @@ pub(crate) struct Relaxation {
     columns: usize,
 }
 
+/// Clp's prices and values are good to 1e-7, whatever their size; larger numbers make better prices, and so better bounds.
+const COST_SCALE: f64 = 1024.0;
+const VALUE_SCALE: f64 = 1024.0;
+
 /// What Clp calls an optimum. None of it is to be believed.
 pub(crate) struct Relaxed {
     /// One value for each column.
@@ -195,24 +199,28 @@ impl Relaxation {
             sos1: Vec::new(),
             ..programme.clone()
         };
+        for column in &mut relaxation.columns {
+            (column.lower, column.upper) = (VALUE_SCALE * column.lower, VALUE_SCALE * column.upper);
+        }
         for i in 0..relaxation.rows.len() {
-            let (lower, upper) = (relaxation.rows[i].lower, relaxation.rows[i].upper);
+            let (lower, upper) = (VALUE_SCALE * relaxation.rows[i].lower, VALUE_SCALE * relaxation.rows[i].upper);
             let side = relaxation.continuous("", (lower, upper), 0.0);
             let row = &mut relaxation.rows[i];
             row.terms.push((side, -1.0));
             (row.lower, row.upper) = (0.0, 0.0);
         }
-        Self { model: load(&relaxation, &costs(&relaxation)), columns: programme.columns.len() }
+        let costs: Vec<f64> = costs(&relaxation).into_iter().map(|cost| cost * COST_SCALE).collect();
+        Self { model: load(&relaxation, &costs), columns: programme.columns.len() }
     }
 
     pub fn set_bounds(&mut self, column: usize, (lower, upper): (f64, f64)) {
-        self.model.set_col_lower(column, lower);
-        self.model.set_col_upper(column, upper);
+        self.model.set_col_lower(column, VALUE_SCALE * lower);
+        self.model.set_col_upper(column, VALUE_SCALE * upper);
     }
 
     pub fn set_objective(&mut self, costs: impl IntoIterator<Item = (usize, f64)>) {
         (0..self.columns).for_each(|column| self.model.set_obj_coeff(column, 0.0));
-        costs.into_iter().for_each(|(column, cost)| self.model.set_obj_coeff(column, cost));
+        costs.into_iter().for_each(|(column, cost)| self.model.set_obj_coeff(column, cost * COST_SCALE));
     }
 
     /// Nothing if there is no solution or Clp gave up.
@@ -221,7 +229,8 @@ impl Relaxation {
         if !self.model.is_proven_optimal() {
             return None;
         }
-        let values = self.model.col_solution()[..self.columns].to_vec();
-        Some(Relaxed { values, prices: self.model.reduced_cost()[self.columns..].to_vec() })
+        let values = self.model.col_solution()[..self.columns].iter().map(|value| value / VALUE_SCALE).collect();
+        let prices = self.model.reduced_cost()[self.columns..].iter().map(|price| price / COST_SCALE);
+        Some(Relaxed { values, prices: prices.collect() })
     }
 }
