@@ -416,8 +416,11 @@ impl Comparer<'_> {
         config.data.split_seed = place.seed;
         let path = self.out.join(&method.name).join(format!("{}-{seed}", place.name));
         let begun = path.join("config.toml").exists();
-        let folder =
-            if begun { RunFolder::resume(&config, Some(&path))? } else { RunFolder::create(&config, Some(&path))? };
+        let folder = if begun {
+            RunFolder::resume(&config, Some(&path))?
+        } else {
+            RunFolder::create(&config.name, &config.to_toml(), Some(&path))?
+        };
         let summary = match folder.read_json::<crate::Summary>(SUMMARY)? {
             Some(summary) => summary,
             None if self.interrupt.load(Ordering::Relaxed) => return Ok(None),

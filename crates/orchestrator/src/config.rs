@@ -273,26 +273,9 @@ impl Config {
     /// # Errors
     /// With the file's position or the full key, what was expected, and the nearest known key where one is unknown.
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
-        let text = fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
-        let place = path.display().to_string();
-        let in_file = |e: toml::de::Error| config_error(&place, &e.to_string());
-        // Parsed once as it stands, because only then errors can point into the file.
-        let mut config: Self = toml::from_str(&text).map_err(in_file)?;
-        if !overrides.is_empty() {
-            let mut table: toml::Table = toml::from_str(&text).map_err(in_file)?;
-            for text in overrides {
-                apply_override(&mut table, text)?;
-            }
-            config = deserialize(table)
-                .map_err(|message| config_error(&format!("--set {}", overrides.join(" --set ")), &message))?;
-        }
-        if config.data.manifest.is_relative() {
-            let folder = path.parent().unwrap_or(Path::new(""));
-            let manifest = folder.join(&config.data.manifest);
-            // Absolute, so that the copy in the run folder means the same file; a missing one is the loader's to report.
-            config.data.manifest = manifest.canonicalize().unwrap_or(manifest);
-        }
-        config.check().map_err(|message| Error::Config { place, message })?;
+        let mut config: Self = read(path, overrides)?;
+        config.data.manifest = manifest_path(path, &config.data.manifest);
+        config.check().map_err(|message| Error::Config { place: path.display().to_string(), message })?;
         Ok(config)
     }
 
@@ -405,10 +388,7 @@ impl Config {
                 return Err(format!("{key} must be a finite number {expected}, found {value}"));
             }
         }
-        let name_ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        if self.name.is_empty() || self.name.starts_with('.') || !self.name.chars().all(name_ok) {
-            return Err(format!("name must consist of letters, digits, '-', '_' and '.', found {:?}", self.name));
-        }
+        check_name(&self.name)?;
         let chooses = self.certify.deliver != Deliver::Last || self.repair.method == Repairing::Off;
         if self.train.all_rows && chooses {
             return Err(
@@ -423,6 +403,48 @@ impl Config {
         }
         Ok(())
     }
+}
+
+/// Reads a configuration of any kind and applies `key=value` overrides.
+///
+/// # Errors
+/// With the file's position or the full key, what was expected, and the nearest known key where one is unknown.
+pub fn read<T: DeserializeOwned>(path: &Path, overrides: &[String]) -> Result<T> {
+    let text = fs::read_to_string(path).map_err(|source| Error::Io { path: path.into(), source })?;
+    let place = path.display().to_string();
+    let in_file = |e: toml::de::Error| config_error(&place, &e.to_string());
+    // Parsed once as it stands, because only then errors can point into the file.
+    let config = toml::from_str(&text).map_err(in_file)?;
+    if overrides.is_empty() {
+        return Ok(config);
+    }
+    let mut table: toml::Table = toml::from_str(&text).map_err(in_file)?;
+    for text in overrides {
+        apply_override(&mut table, text)?;
+    }
+    deserialize(table).map_err(|message| config_error(&format!("--set {}", overrides.join(" --set ")), &message))
+}
+
+/// Where the manifest of a configuration file is. Absolute, so that the copy in the run folder means the same file; a missing one
+/// is the loader's to report.
+pub fn manifest_path(config: &Path, manifest: &Path) -> PathBuf {
+    if manifest.is_absolute() {
+        return manifest.into();
+    }
+    let manifest = config.parent().unwrap_or(Path::new("")).join(manifest);
+    manifest.canonicalize().unwrap_or(manifest)
+}
+
+/// A run's name is that of a folder.
+///
+/// # Errors
+/// In words.
+pub fn check_name(name: &str) -> std::result::Result<(), String> {
+    let name_ok = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if name.is_empty() || name.starts_with('.') || !name.chars().all(name_ok) {
+        return Err(format!("name must consist of letters, digits, '-', '_' and '.', found {name:?}"));
+    }
+    Ok(())
 }
 
 /// Sets one `a.b=value`. The value is read as TOML; what is no TOML is taken as text.

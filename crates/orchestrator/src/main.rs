@@ -1,6 +1,5 @@
 //! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
 
-mod attack;
 mod certification;
 mod compare;
 mod comparison;
@@ -8,12 +7,15 @@ mod config;
 mod ensemble;
 mod error;
 mod escalation;
+mod inverse;
+mod multistart;
 mod picture;
 mod progress;
 mod repair;
 mod report;
 mod run_folder;
 mod verify;
+mod violations;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -69,13 +71,25 @@ enum Command {
     /// have a violating partner.
     ///
     /// Exit status: 0 none; 1 a violation; 3 undecided.
-    Attack(attack::AttackArgs),
+    Violations(violations::ViolationsArgs),
+    /// Find the nearest input of another class, and prove that none is nearer.
+    ///
+    /// Exit status: 0 answered, also if there is none; 2 bad usage or a question that makes no sense; 3 undecided.
+    Attack(inverse::AttackArgs),
+    /// Find the input to which an output responds most.
+    ///
+    /// Exit status: 0 answered; 2 bad usage or a question that makes no sense; 3 undecided.
+    Visualize(inverse::VisualizeArgs),
     /// Say which of two methods is better on the same data, and how sure one can be of it: a configuration against
     /// another one or against monotone boosted trees, over the official split and random re-splits.
     ///
     /// The same command goes on where it was stopped. Exit status: 0 compared, whatever came out; 2 bad usage,
     /// configuration or data; 130 interrupted.
     Compare(compare::CompareArgs),
+    /// Train a small dense ReLU network as a smooth programme, from many starting points.
+    ///
+    /// Exit status: 0 trained; 2 bad usage, configuration or data, or no start with a finite end; 130 interrupted.
+    Multistart(multistart::MultistartArgs),
     /// Print the mixed-integer programme of one query, for any other solver.
     Export(ExportArgs),
 }
@@ -164,14 +178,17 @@ fn main() -> ExitCode {
 fn dispatch(cli: Cli) -> u8 {
     let result = match (cli.command, cli.run) {
         (Some(Command::Run(args)), _) | (None, Some(args)) => run(&args),
-        (Some(Command::Config(args)), _) => Config::load(&args.config, &args.overrides).map(|config| {
-            print!("{}", config.to_toml());
+        (Some(Command::Config(args)), _) => resolve(&args).map(|config| {
+            print!("{config}");
             exit_code::CERTIFIED
         }),
         (Some(Command::Check(args)), _) => check(&args),
         (Some(Command::Verify(args)), _) => verify::verify(&args),
-        (Some(Command::Attack(args)), _) => attack::attack(&args),
+        (Some(Command::Violations(args)), _) => violations::violations(&args),
+        (Some(Command::Attack(args)), _) => inverse::attack(&args),
+        (Some(Command::Visualize(args)), _) => inverse::visualize(&args),
         (Some(Command::Compare(args)), _) => compare::compare(&args),
+        (Some(Command::Multistart(args)), _) => multistart::multistart(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
     };
@@ -192,13 +209,25 @@ fn dispatch(cli: Cli) -> u8 {
     })
 }
 
+/// A configuration of either kind with all defaults.
+fn resolve(args: &ConfigArgs) -> Result<String> {
+    if multistart::is_meant_by(&args.config) {
+        return Ok(multistart::Config::load(&args.config, &args.overrides)?.to_toml());
+    }
+    Ok(Config::load(&args.config, &args.overrides)?.to_toml())
+}
+
 fn run(args: &RunArgs) -> Result<u8> {
     let config = Config::load(&args.config, &args.overrides)?;
     let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
     // Before anything is written, so that an architecture or a backend that cannot be had leaves no folder behind.
     train::Trainer::new(config.training(0, 0, config.escalation.lambda), &data)?;
     let out = args.out.as_deref();
-    let folder = if args.resume { RunFolder::resume(&config, out)? } else { RunFolder::create(&config, out)? };
+    let folder = if args.resume {
+        RunFolder::resume(&config, out)?
+    } else {
+        RunFolder::create(&config.name, &config.to_toml(), out)?
+    };
     let mut progress = Progress::new(args.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
     let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt_flag())?;
@@ -219,9 +248,9 @@ fn complete(
     interrupt: &AtomicBool,
 ) -> Result<(Summary, Delivery)> {
     let start = Instant::now();
-    folder.write_json("run.json", &RunRecord::new(config, data, overrides, "running", None))?;
+    folder.write_json("run.json", &RunRecord::new(config.seed, data, overrides, "running", None))?;
     let delivery = ensemble::run(config, data, folder, progress, interrupt)?;
-    folder.write_json("run.json", &RunRecord::new(config, data, overrides, "finished", Some(delivery.stop)))?;
+    folder.write_json("run.json", &RunRecord::new(config.seed, data, overrides, "finished", Some(delivery.stop)))?;
     let summary = deliver(config, data, folder, &delivery, interrupt, start)?;
     // The last file, and only of a run that was not stopped: where it is, there is nothing left to do.
     if !interrupt.load(Ordering::Relaxed) {
@@ -440,13 +469,7 @@ struct Hardware {
 }
 
 impl<'a> RunRecord<'a> {
-    fn new(
-        config: &Config,
-        data: &'a DataSet,
-        overrides: &'a [String],
-        status: &'a str,
-        stop: Option<StopReason>,
-    ) -> Self {
+    fn new(seed: u64, data: &'a DataSet, overrides: &'a [String], status: &'a str, stop: Option<StopReason>) -> Self {
         let cpu_info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let processor = cpu_info.lines().find_map(|l| l.strip_prefix("model name")?.split_once(": "));
         Self {
@@ -456,7 +479,7 @@ impl<'a> RunRecord<'a> {
             status,
             stop_reason: stop,
             overrides,
-            seed: config.seed,
+            seed,
             data: DataRecord {
                 name: &data.name,
                 file: &data.file,

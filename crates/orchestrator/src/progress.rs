@@ -104,6 +104,15 @@ impl Progress {
         }
     }
 
+    /// A smooth programme is about to be attacked from many points; the bar returned may be moved from any thread.
+    pub fn start_starts(&self, starts: u32) -> ProgressBar {
+        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        let template = "{prefix:>12} [{bar:30}] {pos:>4}/{len} starts  {msg}  {eta} left";
+        let style = ProgressStyle::with_template(template).expect("a template of known keys");
+        let bar = ProgressBar::new(starts.into()).with_style(style).with_prefix("training");
+        bars.all.add(bar)
+    }
+
     /// All queries were decided.
     pub fn end_queries(&self) {
         if let Some(bars) = &self.bars {

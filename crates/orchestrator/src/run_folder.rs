@@ -31,15 +31,15 @@ pub struct Metrics {
 }
 
 impl RunFolder {
-    /// A new folder: `out`, or the next number under `runs/<name>`.
+    /// A new folder for a run of this configuration: `out`, or the next number under `runs/<name>`.
     ///
     /// # Errors
     /// If the folder exists already or cannot be made.
-    pub fn create(config: &Config, out: Option<&Path>) -> Result<Self> {
+    pub fn create(name: &str, config: &str, out: Option<&Path>) -> Result<Self> {
         let path = match out {
             Some(out) => out.to_path_buf(),
             None => {
-                let parent = Path::new("runs").join(&config.name);
+                let parent = Path::new("runs").join(name);
                 let number = last_number(&parent).map_or(1, |n| n + 1);
                 parent.join(format!("{number:03}"))
             }
@@ -51,7 +51,7 @@ impl RunFolder {
         }
         let folder = Self { path };
         folder.make(&folder.path)?;
-        folder.write("config.toml", config.to_toml().as_bytes())?;
+        folder.write("config.toml", config.as_bytes())?;
         Ok(folder)
     }
 

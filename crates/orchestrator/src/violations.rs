@@ -1,4 +1,4 @@
-//! How bad a violation is: the command `attack`.
+//! How bad a violation is: the command `violations`.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,9 +18,9 @@ use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
 use crate::report;
 
-/// What `attack` takes.
+/// What `violations` takes.
 #[derive(Args)]
-pub struct AttackArgs {
+pub struct ViolationsArgs {
     /// Folder of a finished run.
     run: PathBuf,
     /// Which rows are asked for a violating partner: a row with nothing changed but monotone features, all against their
@@ -49,7 +49,7 @@ enum Rows {
 #[derive(Serialize)]
 struct Findings {
     verdict: &'static str,
-    /// Per block and input the least derivative, proven and met; from `attack` without rows.
+    /// Per block and input the least derivative, proven and met; from `violations` without rows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     derivatives: Vec<Derivative>,
     /// Two inputs that differ in one feature.
@@ -104,7 +104,7 @@ struct Moved {
 ///
 /// # Errors
 /// If the run cannot be read.
-pub fn attack(args: &AttackArgs) -> Result<u8> {
+pub fn violations(args: &ViolationsArgs) -> Result<u8> {
     let model = Model::load(&args.run.join("model.safetensors"))?;
     let progress = Progress::new(args.json);
     let mut findings = Findings { verdict: "undecided", derivatives: Vec::new(), worst_pair: None, rows: None };
@@ -122,7 +122,7 @@ pub fn attack(args: &AttackArgs) -> Result<u8> {
 }
 
 /// The least derivative of every block in every monotone input.
-fn derivatives(args: &AttackArgs, model: &Model, findings: &mut Findings) -> Result<u8> {
+fn derivatives(args: &ViolationsArgs, model: &Model, findings: &mut Findings) -> Result<u8> {
     let options = Options { mode: Mode::Minimum, query_time_limit_s: args.time_limit, ..Options::default() };
     let (network, domain, specification) = (&model.network, &model.domain, model.specification());
     let report = verify_network(network, domain, &specification, Engine::BranchAndBound, &options, Control::default())?;
@@ -170,7 +170,7 @@ fn raw(model: &Model, j: usize, x: &BigRational) -> f64 {
 }
 
 /// Violating partners of single rows.
-fn rows(args: &AttackArgs, model: &Model, progress: &Progress, findings: &mut Findings) -> Result<u8> {
+fn rows(args: &ViolationsArgs, model: &Model, progress: &Progress, findings: &mut Findings) -> Result<u8> {
     let config = Config::load(&args.run.join("config.toml"), &[])?;
     let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
     let part = match args.data.unwrap_or(Rows::Test) {
@@ -234,7 +234,7 @@ fn rows(args: &AttackArgs, model: &Model, progress: &Progress, findings: &mut Fi
     })
 }
 
-fn chosen(args: &AttackArgs, part: &Part, run: &Path) -> Result<Vec<usize>> {
+fn chosen(args: &ViolationsArgs, part: &Part, run: &Path) -> Result<Vec<usize>> {
     match args.row {
         None => Ok((0..part.len()).collect()),
         Some(row) if (1..=part.len()).contains(&row) => Ok(vec![row - 1]),

@@ -71,14 +71,14 @@ fn the_smoke_run_certifies_and_leaves_a_complete_folder() {
     assert!(text(&refused.stderr).contains("line "), "{}", text(&refused.stderr));
 
     // Nothing is found against it.
-    let attack = |more: &[&str]| run(&[&["attack", folder.to_str().unwrap()], more].concat());
-    assert_eq!(attack(&[]).status.code(), Some(0));
-    let rows = attack(&["--data", "test", "--json"]);
+    let violations = |more: &[&str]| run(&[&["violations", folder.to_str().unwrap()], more].concat());
+    assert_eq!(violations(&[]).status.code(), Some(0));
+    let rows = violations(&["--data", "test", "--json"]);
     assert_eq!(rows.status.code(), Some(0), "{}", text(&rows.stderr));
     let rows: serde_json::Value = serde_json::from_slice(&rows.stdout).unwrap();
     assert_eq!(rows["rows"]["violated"], 0);
     assert_eq!(rows["rows"]["asked"], 40);
-    assert_eq!(attack(&["--row", "41"]).status.code(), Some(2));
+    assert_eq!(violations(&["--row", "41"]).status.code(), Some(2));
 
     // Any query can be handed to another solver.
     let file = folder.join("model.safetensors");

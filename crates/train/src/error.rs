@@ -9,6 +9,9 @@ pub enum Error {
     /// An architecture that cannot be built.
     #[error("architecture: {0}")]
     Architecture(String),
+    /// A smooth programme that cannot be stated, or whose network cannot be stored.
+    #[error("smooth programme: {0}")]
+    Smooth(String),
     /// A backend that is not in this build.
     #[error("backend {0:?} is not compiled in; build with --features {0}")]
     BackendNotCompiledIn(&'static str),

@@ -13,6 +13,7 @@ mod loss;
 pub mod model;
 pub mod penalty;
 mod seeds;
+pub mod smooth;
 pub mod tangent;
 mod training;
 pub mod trees;

@@ -17,6 +17,8 @@ pub enum Stream {
     Trees,
     /// Configurations tried and folds drawn when boosted trees are tuned.
     Tuning,
+    /// Initial points of a smooth programme.
+    Starts,
 }
 
 impl Stream {
@@ -30,6 +32,7 @@ impl Stream {
             Self::Samples => b"samples".as_slice(),
             Self::Trees => b"trees".as_slice(),
             Self::Tuning => b"tuning".as_slice(),
+            Self::Starts => b"starts".as_slice(),
         });
         hash.update(seed.to_le_bytes());
         hash.update(round.to_le_bytes());

@@ -24,7 +24,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use certificate::{Direction, MonotoneFeatures};
+use certificate::{Direction, Interval, MonotoneFeatures};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -272,10 +272,10 @@ const TEACHERS: usize = 10;
 
 /// A regression tree; the root is the first node.
 #[derive(Debug, Clone, PartialEq)]
-struct Tree(Vec<Node>);
+pub(crate) struct Tree(pub Vec<Node>);
 
 #[derive(Debug, Clone, PartialEq)]
-enum Node {
+pub(crate) enum Node {
     Leaf(f64),
     /// Points below the threshold go on at the first node, all others at the second.
     Split {
@@ -286,6 +286,22 @@ enum Node {
 }
 
 impl Tree {
+    /// One tree that tells the targets of a part apart, in any direction: CART. For targets 0 and 1 it is the classification
+    /// tree by Gini impurity, because that is twice their variance.
+    pub(crate) fn alone(part: &Part, inputs: usize, depth: u32, least_rows: usize) -> Self {
+        let directions = MonotoneFeatures(vec![Direction::Free; inputs]);
+        let settings = Settings {
+            depth,
+            learning_rate: 1.0,
+            rounds: 1,
+            min_child_weight: least_rows as f64,
+            l2: 0.0,
+            ..Settings::default()
+        };
+        let task = Task::Regression { range: Interval::new(0.0, 1.0) };
+        Boosting::new(task, &directions, part, &settings, 0).grow()
+    }
+
     fn output(&self, x: &[f32]) -> f64 {
         let mut node = 0;
         loop {
@@ -498,8 +514,6 @@ fn partition(rows: &mut [usize], passes: impl Fn(usize) -> bool) -> usize {
 #[cfg(test)]
 mod tests {
     use std::path::Path;
-
-    use certificate::Interval;
 
     use super::*;
     use crate::data::{Feature, FeatureKind};

@@ -1,9 +1,10 @@
 use std::time::{Duration, Instant};
 
-use certificate::{Limit, exact};
+use certificate::{Interval, Limit, exact};
 use num_rational::BigRational;
 
 use super::encoding::{Complementarity, Encoding, approximately};
+use super::graph::Bounds;
 use super::question::{Condition, Posed, Question};
 use super::{Inverse, LARGEST_BIG_M};
 use crate::Result;
@@ -63,6 +64,12 @@ pub enum Proof {
 /// What is added to a margin, in parts of the outputs' range, until a solver's point satisfies it in exact arithmetic.
 const SLACKS: [f64; 4] = [0.0, 1e-8, 1e-6, 1e-4];
 
+/// The bounds that were made last, and for where: several classes ask about the same region.
+struct Within {
+    region: Vec<Interval>,
+    bounds: Bounds,
+}
+
 /// How a search for one class ended.
 enum Search {
     Found(Witness),
@@ -91,10 +98,11 @@ impl Inverse<'_> {
     pub fn answer(&self, question: &Question, time_limit: Duration) -> Result<Answer> {
         let start = Instant::now();
         let posed = Posed::new(self, question)?;
+        let mut within = Within { region: self.domain.input_box().to_vec(), bounds: self.bounds.clone() };
         let mut best: Option<Witness> = None;
         let (mut bound, mut nodes, mut second, mut limit) = (f64::INFINITY, 0, false, None);
         for &target in &posed.targets {
-            let found = self.of_class(&posed, target, best.as_ref(), time_limit)?;
+            let found = self.of_class(&posed, target, best.as_ref(), &mut within, time_limit)?;
             bound = bound.min(found.bound);
             match found.proof {
                 Ok(Proof::Own { nodes: more }) => nodes += more,
@@ -120,14 +128,21 @@ impl Inverse<'_> {
     }
 
     /// Looks for a witness of one class that is better than `best`, and proves that there is no better one.
-    fn of_class(&self, posed: &Posed, target: usize, best: Option<&Witness>, time_limit: Duration) -> Result<Found> {
+    fn of_class(
+        &self,
+        posed: &Posed,
+        target: usize,
+        best: Option<&Witness>,
+        within: &mut Within,
+        time_limit: Duration,
+    ) -> Result<Found> {
         let deadline = Instant::now() + time_limit;
         let sampled = if time_limit.is_zero() { None } else { self.sample(posed, target) };
         let better = |found: Option<Witness>, than: Option<&Witness>| {
             found.filter(|found| than.is_none_or(|than| found.value < than.value))
         };
         let mut witness = better(sampled, best);
-        let search = self.search(posed, target, witness.as_ref().or(best), deadline)?;
+        let search = self.search(posed, target, witness.as_ref().or(best), within, deadline)?;
         let (found, reason) = match search {
             Search::Found(found) => (Some(found), Limit::Time),
             Search::Nothing => (None, Limit::Time),
@@ -138,7 +153,7 @@ impl Inverse<'_> {
         let known = witness.as_ref().or(best).map(|witness| approximately(&witness.value));
         let goal = known.map_or(f64::INFINITY, |value| value - posed.indifference(value));
         let deadline = Instant::now() + time_limit;
-        let encoding = self.encode_within(posed, posed.reach(known), deadline)?;
+        let encoding = self.encode_within(posed, posed.reach(known), within, deadline)?;
         let asked = posed.programme(&encoding, target, 0.0, None);
         let proven = prove(&asked.programme, goal, deadline, u64::MAX);
         // Units of the distance were rounded once or twice on their way into the programme. Whatever lies beyond the region has
@@ -161,17 +176,34 @@ impl Inverse<'_> {
     }
 
     /// The network for inputs within a reach of the point to start from.
-    fn encode_within(&self, posed: &Posed, reach: Option<f64>, deadline: Instant) -> Result<Encoding> {
-        let bounds = bounds(&self.graph, self.domain, &posed.region(reach), self.tightening, deadline)?;
-        Ok(self.encode(&bounds, Complementarity::BigM))
+    fn encode_within(
+        &self,
+        posed: &Posed,
+        reach: Option<f64>,
+        within: &mut Within,
+        deadline: Instant,
+    ) -> Result<Encoding> {
+        let region = posed.region(reach);
+        if region != within.region {
+            within.bounds = bounds(&self.graph, self.domain, &region, self.tightening, deadline)?;
+            within.region = region;
+        }
+        Ok(self.encode(&within.bounds, Complementarity::BigM))
     }
 
     /// Asks CBC for a witness that is better than the best one.
-    fn search(&self, posed: &Posed, target: usize, best: Option<&Witness>, deadline: Instant) -> Result<Search> {
+    fn search(
+        &self,
+        posed: &Posed,
+        target: usize,
+        best: Option<&Witness>,
+        within: &mut Within,
+        deadline: Instant,
+    ) -> Result<Search> {
         let size = self.graph.outputs.iter().map(|k| self.bounds.values[*k]);
         let size = size.fold(1e-3, |size: f64, side| size.max(side.upper - side.lower)).min(LARGEST_BIG_M);
         let known = best.map(|witness| approximately(&witness.value));
-        let encoding = self.encode_within(posed, posed.reach(known), deadline)?;
+        let encoding = self.encode_within(posed, posed.reach(known), within, deadline)?;
         let mut reason = Limit::Time;
         for slack in SLACKS {
             let mut asked = posed.programme(&encoding, target, slack * size, None);
