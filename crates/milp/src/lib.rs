@@ -42,6 +42,7 @@ mod export;
 mod individual;
 pub mod interior;
 mod inverse;
+mod misclassification;
 mod network;
 pub mod programme;
 mod proven;
@@ -57,6 +58,7 @@ pub use individual::{Individual, Partner, individual};
 pub use inverse::{
     Answer, Complementarity, Condition, Distance, Extreme, Inverse, Margin, Nearest, Outcome, Proof, Question, Witness,
 };
+pub use misclassification::{Counted, LastLayer};
 pub use network::{Control, NetworkReport, Progress, Suspect, suspects, verify_network};
 pub use programme::{Column, Kind, Programme, Row};
 pub use repair::{BlockRepair, Loss, RepairEnd, RepairMethod, RepairOptions, Repaired, repair};

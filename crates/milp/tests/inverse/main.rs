@@ -3,6 +3,7 @@
 mod encodings;
 mod generated_weights;
 mod nearest;
+mod patients;
 mod patterns;
 
 use certificate::{Affine, Domain, Interval, Layer, Layered, Shape};

@@ -28,7 +28,7 @@ fn class(outputs: &[f64]) -> usize {
 }
 
 /// The least distance to the other class of two over all activation patterns.
-fn by_patterns(network: &Layered, domain: &Domain, question: &Nearest, target: usize) -> Option<f64> {
+pub fn by_patterns(network: &Layered, domain: &Domain, question: &Nearest, target: usize) -> Option<f64> {
     let mut least: Option<f64> = None;
     for (mut programme, outputs) in cells(network, domain) {
         let Margin { ratio, difference } = question.margin;
