@@ -64,6 +64,9 @@ pub enum Proof {
 /// What is added to a margin, in parts of the outputs' range, until a solver's point satisfies it in exact arithmetic.
 const SLACKS: [f64; 4] = [0.0, 1e-8, 1e-6, 1e-4];
 
+/// Parts of the best distance known, for a bound where it could not be proved itself.
+const SHARES: [f64; 3] = [0.75, 0.5, 0.25];
+
 /// The bounds that were made last, and for where: several classes ask about the same region.
 struct Within {
     region: Vec<Interval>,
@@ -161,6 +164,7 @@ impl Inverse<'_> {
         let rounded = if proven.bound.is_finite() { 1e-12 * proven.bound.abs() } else { 0.0 };
         let bound = (proven.bound - rounded).min(known.unwrap_or(f64::INFINITY));
         let decided = bound >= goal;
+        let bound = if decided { bound } else { bound.max(self.nearer(posed, target, known, within, time_limit)?) };
         // Where counts are minimised, more than one less is as good as the count.
         let bound = if decided && posed.counts() { bound.ceil() } else { bound };
         let proof = if decided {
@@ -173,6 +177,31 @@ impl Inverse<'_> {
             Err(reason)
         };
         Ok(Found { witness, bound, proof })
+    }
+
+    /// A bound on the distance where that of the best input known was out of reach: that there is nothing in a smaller region is
+    /// proved sooner.
+    fn nearer(
+        &self,
+        posed: &Posed,
+        target: usize,
+        known: Option<f64>,
+        within: &mut Within,
+        time_limit: Duration,
+    ) -> Result<f64> {
+        let Some(known) = known.filter(|known| posed.reach(Some(*known)).is_some_and(|reach| reach >= *known)) else {
+            return Ok(f64::NEG_INFINITY);
+        };
+        for share in SHARES {
+            let goal = share * known;
+            let deadline = Instant::now() + time_limit / SHARES.len() as u32;
+            let encoding = self.encode_within(posed, Some(goal), within, deadline)?;
+            let asked = posed.programme(&encoding, target, 0.0, None);
+            if prove(&asked.programme, goal, deadline, u64::MAX).bound >= goal {
+                return Ok(goal * (1.0 - 1e-12));
+            }
+        }
+        Ok(f64::NEG_INFINITY)
     }
 
     /// The network for inputs within a reach of the point to start from.
