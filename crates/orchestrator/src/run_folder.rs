@@ -46,7 +46,7 @@ impl RunFolder {
         };
         let occupied = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
         if occupied {
-            let message = "this folder is not empty; choose another with --out, or go on with it by adding --resume";
+            let message = "this folder is not empty; choose another with --out, or go on with a training run in it by adding --resume";
             return Err(Error::RunFolder { path, message: message.into() });
         }
         let folder = Self { path };

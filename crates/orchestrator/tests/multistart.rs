@@ -214,3 +214,33 @@ fn an_interrupted_run_keeps_its_finished_starts() {
     assert!(fs::read_to_string(folder.join("report.md")).unwrap().contains("Interrupted: of 4000 starts asked for"));
     assert!(!folder.join("summary.json").exists(), "the run is not finished");
 }
+
+#[test]
+fn the_last_layer_can_be_exchanged_for_the_one_with_the_fewest_errors() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let more = [SHORT, &["--set", "network.hidden=[3]", "--set", "count.time_limit_s=5"]].concat();
+    let output = multistart(&breast_cancer(), &folder, &more);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let counted = &summary["counted"];
+    let number = |key: &str| counted[key].as_u64().unwrap();
+    assert!(number("at_least") <= number("wrong"), "{counted}");
+    // The scores are those of the file, on rows of its own reading.
+    let model = Model::load(&folder.join("counted.safetensors")).unwrap();
+    let manifest = repository().join("datasets/wbc/manifest.toml");
+    let data = DataSet::load(&manifest, Some("file_order"), None).unwrap();
+    let right = |(row, y): (&[f32], &f32)| {
+        let outputs = model.network.evaluate(&row.iter().map(|x| f64::from(*x)).collect::<Vec<_>>());
+        (outputs[1] > outputs[0]) == (*y == 1.0)
+    };
+    let count = data.fit.x.chunks(9).zip(&data.fit.y).filter(|pair| right(*pair)).count();
+    assert_eq!(counted["train"].as_f64().unwrap(), count as f64 / data.fit.len() as f64);
+    assert!(data.fit.len() - count <= number("wrong") as usize);
+    assert!(fs::read_to_string(folder.join("report.md")).unwrap().contains("fewest errors"));
+
+    let energy = repository().join("configs/energy.toml");
+    let refused = run(&["multistart", energy.to_str().unwrap(), "--set", "count.limit=3"]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(text(&refused.stderr).contains("[count]"), "{}", text(&refused.stderr));
+}

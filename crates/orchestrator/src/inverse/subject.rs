@@ -99,7 +99,9 @@ impl Subject {
         let value = |column: &Column| match column.inputs[..] {
             [j] => {
                 let feature = &self.model.features[j];
-                Value::Number(feature.minimum + x[j] * (feature.maximum - feature.minimum))
+                let raw = feature.minimum + x[j] * (feature.maximum - feature.minimum);
+                // The way from the network's units and back leaves a tail.
+                Value::Number((1e9 * raw).round() / 1e9)
             }
             _ => {
                 let chosen =

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use train::smooth::{Settings, Shape};
 
+use super::count::Count;
 use crate::config::{check_name, manifest_path, read};
 use crate::error::{Error, Result};
 
@@ -22,6 +23,9 @@ pub struct Config {
     pub network: Shape,
     /// Which programme, and from how many points.
     pub smooth: Settings,
+    /// Whether and how the last layer is exchanged for the one that gets most fitting rows right.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub count: Option<Count>,
 }
 
 /// `[data]`
@@ -47,7 +51,11 @@ impl Config {
     pub fn load(path: &Path, overrides: &[String]) -> Result<Self> {
         let mut config: Self = read(path, overrides)?;
         config.data.manifest = manifest_path(path, &config.data.manifest);
-        check_name(&config.name).map_err(|message| Error::Config { place: path.display().to_string(), message })?;
+        let wrong = |message: String| Error::Config { place: path.display().to_string(), message };
+        check_name(&config.name).map_err(wrong)?;
+        if config.count.is_some() && !config.smooth.loss.of_classes() {
+            return Err(wrong("[count] counts rows that are in the wrong class, and this loss is for a number".into()));
+        }
         Ok(config)
     }
 

@@ -1,6 +1,7 @@
 //! Trains a small dense network as a smooth programme from many starting points: the command `multistart`.
 
 mod config;
+mod count;
 mod picture;
 mod report;
 
@@ -54,6 +55,9 @@ struct Summary {
     smooth: Scores,
     /// The network that is delivered.
     relu: Scores,
+    /// What exchanging the last layer did, in `counted.safetensors`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    counted: Option<count::Counted>,
     seconds: f64,
 }
 
@@ -91,7 +95,16 @@ pub fn multistart(args: &MultistartArgs) -> Result<u8> {
     };
     let chosen = starts.iter().find(|start| start.number == summed_up.best);
     let best = chosen.and_then(|start| start.minimum.as_ref()).expect("the best start is one with a minimum");
-    model(&config, &data, &problem, best)?.save(&folder.path().join("model.safetensors"))?;
+    let model = model(&config, &data, &problem, best)?;
+    model.save(&folder.path().join("model.safetensors"))?;
+    let mut counted = None;
+    if let Some(count) = config.count {
+        progress.say(&format!("exchanging the last layer, at most {} s", count.time_limit_s));
+        if let Some((exchanged, result)) = count.improve(&model, &data)? {
+            exchanged.save(&folder.path().join("counted.safetensors"))?;
+            counted = Some(result);
+        }
+    }
     let summary = Summary {
         run: folder.path().into(),
         status,
@@ -100,6 +113,7 @@ pub fn multistart(args: &MultistartArgs) -> Result<u8> {
         gradient_norm: best.gradient_norm,
         smooth: best.smooth,
         relu: best.relu,
+        counted,
         seconds: begun.elapsed().as_secs_f64(),
     };
     deliver(&Findings { config: &config, data: &data, problem: &problem, best, summary }, &folder, args.format)
