@@ -1,5 +1,6 @@
 //! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
 
+mod batch;
 mod certification;
 mod compare;
 mod comparison;
@@ -86,6 +87,13 @@ enum Command {
     /// The same command goes on where it was stopped. Exit status: 0 compared, whatever came out; 2 bad usage,
     /// configuration or data; 130 interrupted.
     Compare(compare::CompareArgs),
+    /// Run a whole experiment, all methods and seeds, as worker processes, and print its table.
+    ///
+    /// The same command goes on where it was stopped. Exit status: 0 all runs finished; 1 some failed twice; 2 bad usage or
+    /// experiment; 130 interrupted.
+    Batch(batch::BatchArgs),
+    /// Print the table of a batch, as far as it is.
+    Table(batch::TableArgs),
     /// Train a small dense ReLU network as a smooth programme, from many starting points.
     ///
     /// Exit status: 0 trained; 2 bad usage, configuration or data, or no start with a finite end; 130 interrupted.
@@ -156,6 +164,9 @@ struct RunArgs {
     /// No progress on standard error.
     #[arg(long, short)]
     quiet: bool,
+    /// Stop at the next checkpoint when standard input ends: a batch holds the other end.
+    #[arg(long, hide = true)]
+    follow_stdin: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -188,6 +199,8 @@ fn dispatch(cli: Cli) -> u8 {
         (Some(Command::Attack(args)), _) => inverse::attack(&args),
         (Some(Command::Visualize(args)), _) => inverse::visualize(&args),
         (Some(Command::Compare(args)), _) => compare::compare(&args),
+        (Some(Command::Batch(args)), _) => batch::batch(&args),
+        (Some(Command::Table(args)), _) => batch::table(&args),
         (Some(Command::Multistart(args)), _) => multistart::multistart(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
@@ -230,7 +243,11 @@ fn run(args: &RunArgs) -> Result<u8> {
     };
     let mut progress = Progress::new(args.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
-    let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt_flag())?;
+    let interrupt = interrupt_flag();
+    if args.follow_stdin {
+        stop_with_stdin(interrupt.clone());
+    }
+    let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt)?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
         Format::Text => print_summary(&summary, &delivery, folder.path()),
@@ -303,6 +320,14 @@ fn export(args: &ExportArgs) -> Result<u8> {
     let programme = verifier.programme();
     print!("{}", if args.format == ProgrammeFormat::Lp { programme.to_lp() } else { programme.to_mps() });
     Ok(exit_code::CERTIFIED)
+}
+
+/// Asks to stop when standard input ends, be it because whoever held it was killed.
+fn stop_with_stdin(interrupt: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
+        interrupt.store(true, Ordering::Relaxed);
+    });
 }
 
 /// Set by Ctrl-C; a second Ctrl-C ends the program at once.

@@ -104,6 +104,18 @@ impl Progress {
         }
     }
 
+    /// A batch begins, of which so many runs are finished already.
+    pub fn start_runs(&self, runs: usize, finished: usize) -> ProgressBar {
+        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        let template = "{prefix:>12} [{bar:30}] {pos:>4}/{len} runs  {msg}  {elapsed} so far, {eta} left";
+        let style = ProgressStyle::with_template(template).expect("a template of known keys");
+        let bar = bars.all.add(ProgressBar::new(runs as u64).with_style(style).with_prefix("batch"));
+        bar.set_position(finished as u64);
+        bar.reset_eta();
+        bar.enable_steady_tick(Duration::from_millis(500));
+        bar
+    }
+
     /// A smooth programme is about to be attacked from many points; the bar returned may be moved from any thread.
     pub fn start_starts(&self, starts: u32) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };

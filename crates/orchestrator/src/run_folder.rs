@@ -1,6 +1,6 @@
 //! The folder that holds everything needed to repeat, resume and judge a run.
 
-use std::fs::{self, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,8 @@ use crate::error::{Error, Result};
 /// A run's folder: `config.toml`, `run.json`, `metrics.jsonl`, `rounds/NN/`, and in the end the model and its report.
 pub struct RunFolder {
     path: PathBuf,
+    /// Held as long as somebody works in the folder.
+    _lock: File,
 }
 
 /// One line of `metrics.jsonl`.
@@ -44,13 +46,15 @@ impl RunFolder {
                 parent.join(format!("{number:03}"))
             }
         };
-        let occupied = fs::read_dir(&path).is_ok_and(|mut entries| entries.next().is_some());
+        // A run that was killed at its very beginning leaves a lock behind that nobody holds.
+        let counts = |entry: std::io::Result<fs::DirEntry>| entry.is_ok_and(|entry| entry.file_name() != LOCK);
+        let occupied = fs::read_dir(&path).is_ok_and(|mut entries| entries.any(counts));
         if occupied {
             let message = "this folder is not empty; choose another with --out, or go on with a training run in it by adding --resume";
             return Err(Error::RunFolder { path, message: message.into() });
         }
-        let folder = Self { path };
-        folder.make(&folder.path)?;
+        make(&path)?;
+        let folder = Self { _lock: lock(&path)?, path };
         folder.write("config.toml", config.as_bytes())?;
         Ok(folder)
     }
@@ -77,7 +81,7 @@ impl RunFolder {
             );
             return Err(Error::RunFolder { path, message });
         }
-        Ok(Self { path })
+        Ok(Self { _lock: lock(&path)?, path })
     }
 
     /// Where it is.
@@ -134,7 +138,7 @@ impl RunFolder {
     /// If it cannot be made.
     pub fn round(&self, round: u32) -> Result<String> {
         let name = format!("rounds/{round:02}");
-        self.make(&self.path.join(&name))?;
+        make(&self.path.join(&name))?;
         Ok(name)
     }
 
@@ -144,8 +148,8 @@ impl RunFolder {
     /// If it cannot be made.
     pub fn member(&self, member: u32) -> Result<Self> {
         let path = self.path.join(format!("members/{member:02}"));
-        self.make(&path)?;
-        Ok(Self { path })
+        make(&path)?;
+        Ok(Self { _lock: lock(&path)?, path })
     }
 
     /// The names of the files in a folder of the run, sorted.
@@ -190,9 +194,25 @@ impl RunFolder {
         let kept = text.lines().map_while(|l| serde_json::from_str::<Metrics>(l).ok()).take_while(before);
         self.write("metrics.jsonl", kept.map(|m| line(&m)).collect::<String>().as_bytes())
     }
+}
 
-    fn make(&self, path: &Path) -> Result<()> {
-        fs::create_dir_all(path).map_err(|source| Error::Io { path: path.into(), source })
+fn make(path: &Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|source| Error::Io { path: path.into(), source })
+}
+
+/// The file whose lock says that a process works in a run's folder. The lock goes with the process, however that ends.
+pub const LOCK: &str = "lock";
+
+fn lock(path: &Path) -> Result<File> {
+    let io = |source| Error::Io { path: path.join(LOCK), source };
+    let file = File::create(path.join(LOCK)).map_err(io)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::Error(source)) => Err(io(source)),
+        Err(TryLockError::WouldBlock) => Err(Error::RunFolder {
+            path: path.into(),
+            message: "another process is working in this folder; wait until it has ended".into(),
+        }),
     }
 }
 

@@ -1,0 +1,151 @@
+//! Many runs at once: the commands `batch` and `table`.
+
+mod local;
+mod sweep;
+mod table;
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::Ordering;
+
+use certificate::write_atomically;
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+pub use table::{TableArgs, table};
+
+use crate::error::{Error, Result, exit_code};
+use crate::progress::Progress;
+use sweep::{Run, Sweep};
+
+/// What `batch` takes.
+#[derive(Args)]
+pub struct BatchArgs {
+    /// The experiment: a sweep file, or a folder with a `sweep.toml`.
+    experiment: PathBuf,
+    /// Folder of the batch; by default runs/NAME. A batch that was stopped goes on there.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// Runs at a time; by default one per core, or one per GPU.
+    #[arg(long)]
+    slots: Option<usize>,
+    /// Number of GPUs to hand out, one per run (`CUDA_VISIBLE_DEVICES`).
+    #[arg(long, default_value_t = 0)]
+    gpus: usize,
+    /// How the table is printed in the end.
+    #[arg(long, value_enum, default_value_t = table::TableFormat::Text)]
+    format: table::TableFormat,
+    /// No progress on standard error.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Version of a batch folder.
+const VERSION: u32 = 1;
+
+/// `batch.json`: what a folder is the batch of.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header {
+    format_version: u32,
+    name: String,
+    title: String,
+    runs: usize,
+}
+
+/// The folder of a batch: `batch.json`, `manifest.jsonl` with one run a line, `runs/ID/`, `logs/ID.log`, `failures.jsonl`.
+struct Folder {
+    path: PathBuf,
+    header: Header,
+    runs: Vec<Run>,
+}
+
+impl Folder {
+    /// A new folder, or one of the same experiment.
+    fn open(path: PathBuf, sweep: &Sweep, runs: Vec<Run>) -> Result<Self> {
+        let (name, title) = (sweep.name.clone(), sweep.title.clone());
+        let header = Header { format_version: VERSION, name, title, runs: runs.len() };
+        if path.join("batch.json").exists() {
+            let known = Self::read(&path)?;
+            if known.runs != runs {
+                let message = "the experiment was changed since this batch began; take another folder with --out, or undo the change";
+                return Err(Error::RunFolder { path, message: message.into() });
+            }
+            return Ok(Self { header, ..known });
+        }
+        let io = |source| Error::Io { path: path.clone(), source };
+        fs::create_dir_all(path.join("runs")).map_err(io)?;
+        fs::create_dir_all(path.join("logs")).map_err(io)?;
+        let line = |run: &Run| serde_json::to_string(run).expect("a run is plain data") + "\n";
+        write_atomically(&path.join("manifest.jsonl"), runs.iter().map(line).collect::<String>().as_bytes())?;
+        let text = serde_json::to_string_pretty(&header).expect("a header is plain data");
+        // The last file, so that a folder with it is complete.
+        write_atomically(&path.join("batch.json"), text.as_bytes())?;
+        Ok(Self { path, header, runs })
+    }
+
+    /// The batch in a folder.
+    fn read(path: &Path) -> Result<Self> {
+        let text = |name: &str| {
+            let file = path.join(name);
+            fs::read_to_string(&file).map_err(|source| Error::Io { path: file, source })
+        };
+        let damaged = |name: &str, message: String| Error::RunFolder { path: path.join(name), message };
+        let header: serde_json::Value =
+            serde_json::from_str(&text("batch.json")?).map_err(|e| damaged("batch.json", e.to_string()))?;
+        if header["format_version"] != VERSION {
+            let found = &header["format_version"];
+            let message = format!(
+                "expected a batch folder of version {VERSION}, found version {found}; use the program it was made with"
+            );
+            return Err(damaged("batch.json", message));
+        }
+        let header: Header = serde_json::from_value(header).map_err(|e| damaged("batch.json", e.to_string()))?;
+        let run = |(k, line): (usize, &str)| {
+            serde_json::from_str(line).map_err(|e| damaged("manifest.jsonl", format!("line {}: {e}", k + 1)))
+        };
+        let runs: Vec<Run> = text("manifest.jsonl")?.lines().enumerate().map(run).collect::<Result<_>>()?;
+        if runs.len() != header.runs {
+            let message = format!("{} runs instead of {}: the manifest was changed", runs.len(), header.runs);
+            return Err(damaged("manifest.jsonl", message));
+        }
+        Ok(Self { path: path.into(), header, runs })
+    }
+
+    fn run_folder(&self, run: &Run) -> PathBuf {
+        self.path.join("runs").join(&run.id)
+    }
+
+    /// Held while a batch works in the folder.
+    fn lock(&self) -> Result<File> {
+        let path = self.path.join("lock");
+        let file = File::create(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
+        file.try_lock().map_err(|_| Error::RunFolder {
+            path: self.path.clone(),
+            message: "another batch is working in this folder; wait for it, or take another folder with --out".into(),
+        })?;
+        Ok(file)
+    }
+}
+
+/// Runs the command and gives its exit status: 0 all runs finished, 1 some failed, 130 interrupted.
+///
+/// # Errors
+/// If the experiment is wrong, the folder belongs to another one, or it is in use.
+pub fn batch(args: &BatchArgs) -> Result<u8> {
+    let (sweep, file) = Sweep::load(&args.experiment)?;
+    let runs = sweep.runs(&file)?;
+    let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
+    let folder = Folder::open(path, &sweep, runs)?;
+    let _lock = folder.lock()?;
+    let progress = Progress::new(args.quiet);
+    progress.say(&format!("batch folder: {}, {} runs", folder.path.display(), folder.runs.len()));
+    let interrupt = crate::interrupt_flag();
+    let failed = local::run(&folder, args.slots, args.gpus, &progress, &interrupt)?;
+    if interrupt.load(Ordering::Relaxed) {
+        progress.say("stopped; the same command goes on");
+        return Ok(exit_code::INTERRUPTED);
+    }
+    print!("{}", table::Table::of(&folder)?.render(args.format));
+    Ok(if failed > 0 { exit_code::REFUTED } else { exit_code::CERTIFIED })
+}
