@@ -92,6 +92,9 @@ enum Command {
     /// The same command goes on where it was stopped. Exit status: 0 all runs finished; 1 some failed twice; 2 bad usage or
     /// experiment; 130 interrupted.
     Batch(batch::BatchArgs),
+    /// Do one run of a batch, for a cluster's job script.
+    #[command(hide = true)]
+    BatchTask(batch::TaskArgs),
     /// Print the table of a batch, as far as it is.
     Table(batch::TableArgs),
     /// Train a small dense ReLU network as a smooth programme, from many starting points.
@@ -200,6 +203,7 @@ fn dispatch(cli: Cli) -> u8 {
         (Some(Command::Visualize(args)), _) => inverse::visualize(&args),
         (Some(Command::Compare(args)), _) => compare::compare(&args),
         (Some(Command::Batch(args)), _) => batch::batch(&args),
+        (Some(Command::BatchTask(args)), _) => batch::task(&args),
         (Some(Command::Table(args)), _) => batch::table(&args),
         (Some(Command::Multistart(args)), _) => multistart::multistart(&args),
         (Some(Command::Export(args)), _) => export(&args),

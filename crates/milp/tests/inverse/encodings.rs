@@ -84,17 +84,26 @@ fn a_fixed_input_forces_the_outputs() {
     }
 }
 
-/// The largest output over a box, by enumeration of all patterns, by two solvers, with and without constants.
+/// The largest and, as the largest of minus the outputs, the smallest output over a box, by enumeration of all patterns, by
+/// two solvers, with and without constants.
 #[test]
 fn extremes_are_those_of_the_enumeration() {
     let mut rng = rng(2);
     for case in 0..4 {
         let network = network(&mut rng, &[3, 4, 3, 2], case % 2 == 0);
         let domain = cube(3, 1.0);
-        for tightening in [Tightening::Interval, Tightening::Lp, Tightening::Milp] {
-            let inverse = Inverse::new(&network, &domain, &names(3), tightening, MINUTE).unwrap();
+        let minus = Affine::new(2, vec![-1.0, 0.0, 0.0, -1.0], vec![0.0; 2]).unwrap();
+        let layers = [network.layers(), &[Layer::Dense(minus)]].concat();
+        let negated = Layered::new(Shape::list(3), layers).unwrap();
+        for (network, tightening) in [
+            (&network, Tightening::Interval),
+            (&network, Tightening::Lp),
+            (&network, Tightening::Milp),
+            (&negated, Tightening::Interval),
+        ] {
+            let inverse = Inverse::new(network, &domain, &names(3), tightening, MINUTE).unwrap();
             for output in 0..2 {
-                let expected = maximum(&network, &domain, output);
+                let expected = maximum(network, &domain, output);
                 let answer = inverse.answer(&largest(output), MINUTE).unwrap();
                 let value = answer.witness.unwrap().value.to_f64().unwrap();
                 assert!((value - expected).abs() < 1e-6, "{value} instead of {expected}");

@@ -20,6 +20,8 @@ use crate::run_folder::LOCK;
 
 /// A run that failed is tried so many times in all.
 const TRIES: u32 = 2;
+/// One line for each run that failed.
+const FAILURES: &str = "failures.jsonl";
 /// Between two looks at the workers.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -41,9 +43,10 @@ struct Failure<'a> {
     said: String,
 }
 
-/// Runs what is not finished yet, and gives the number of runs that failed.
+/// Runs what is not finished yet of some runs, and gives the number of runs that failed.
 pub fn run(
     folder: &Folder,
+    runs: &[Run],
     slots: Option<usize>,
     gpus: usize,
     progress: &Progress,
@@ -53,8 +56,8 @@ pub fn run(
     let slots = slots.unwrap_or(if gpus > 0 { gpus } else { cores }).max(1);
     let threads = (cores / slots).max(1);
     let mut pending: VecDeque<(&Run, u32)> =
-        folder.runs.iter().filter(|run| !is_finished(folder, run)).map(|run| (run, 0)).collect();
-    let bar = progress.start_runs(folder.runs.len(), folder.runs.len() - pending.len());
+        runs.iter().filter(|run| !is_finished(folder, run)).map(|run| (run, 0)).collect();
+    let bar = progress.start_runs(runs.len(), runs.len() - pending.len());
     let mut free: Vec<usize> = (0..slots).rev().collect();
     let mut workers: Vec<Worker> = Vec::new();
     let mut failed = 0;
@@ -110,8 +113,15 @@ pub fn run(
 }
 
 /// Whether a run has left its summary, the last file of a run.
-fn is_finished(folder: &Folder, run: &Run) -> bool {
+pub fn is_finished(folder: &Folder, run: &Run) -> bool {
     folder.run_folder(run).join(SUMMARY).exists()
+}
+
+/// Whether a run has failed as often as it is tried.
+pub fn failed(folder: &Folder, run: &Run) -> bool {
+    let text = std::fs::read_to_string(folder.path.join(FAILURES)).unwrap_or_default();
+    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("id")?.as_str().map(str::to_owned);
+    text.lines().any(|line| id(line).as_deref() == Some(run.id.as_str()))
 }
 
 /// Whether a process works in a run's folder.
@@ -145,7 +155,7 @@ fn record(folder: &Folder, worker: &Worker, exit_status: Option<i32>) -> Result<
     let last: Vec<&str> = said.lines().rev().take(5).collect();
     let said = last.into_iter().rev().collect::<Vec<_>>().join("\n");
     let failure = Failure { id, tries: worker.tries, exit_status, said };
-    let path = folder.path.join("failures.jsonl");
+    let path = folder.path.join(FAILURES);
     let io = |source| Error::Io { path: path.clone(), source };
     let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
     writeln!(file, "{}", serde_json::to_string(&failure).expect("a failure is plain data")).map_err(io)

@@ -1,6 +1,7 @@
 //! Many runs at once: the commands `batch` and `table`.
 
 mod local;
+mod slurm;
 mod sweep;
 mod table;
 
@@ -9,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use certificate::write_atomically;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 pub use table::{TableArgs, table};
@@ -26,7 +27,13 @@ pub struct BatchArgs {
     /// Folder of the batch; by default runs/NAME. A batch that was stopped goes on there.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
-    /// Runs at a time; by default one per core, or one per GPU.
+    /// Where the runs are done.
+    #[arg(long, value_enum, default_value_t = Engine::Local)]
+    engine: Engine,
+    /// With Slurm: submit and leave; the same command watches later.
+    #[arg(long)]
+    detach: bool,
+    /// Runs at a time on this machine; by default one per core, or one per GPU.
     #[arg(long)]
     slots: Option<usize>,
     /// Number of GPUs to hand out, one per run (`CUDA_VISIBLE_DEVICES`).
@@ -38,6 +45,23 @@ pub struct BatchArgs {
     /// No progress on standard error.
     #[arg(long, short)]
     quiet: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Engine {
+    /// Worker processes on this machine.
+    Local,
+    /// Job arrays of a Slurm cluster, as `[slurm]` in the sweep file asks for.
+    Slurm,
+}
+
+/// What `batch-task` takes: a task of a job array.
+#[derive(Args)]
+pub struct TaskArgs {
+    /// The folder of the batch.
+    folder: PathBuf,
+    /// Which run of its manifest.
+    run: String,
 }
 
 /// Version of a batch folder.
@@ -141,11 +165,38 @@ pub fn batch(args: &BatchArgs) -> Result<u8> {
     let progress = Progress::new(args.quiet);
     progress.say(&format!("batch folder: {}, {} runs", folder.path.display(), folder.runs.len()));
     let interrupt = crate::interrupt_flag();
-    let failed = local::run(&folder, args.slots, args.gpus, &progress, &interrupt)?;
+    let failed = match args.engine {
+        Engine::Local => local::run(&folder, &folder.runs, args.slots, args.gpus, &progress, &interrupt)?,
+        Engine::Slurm => slurm::run(&folder, &sweep.slurm, args.detach, &progress, &interrupt)?,
+    };
+    if args.detach {
+        return Ok(exit_code::CERTIFIED);
+    }
     if interrupt.load(Ordering::Relaxed) {
         progress.say("stopped; the same command goes on");
         return Ok(exit_code::INTERRUPTED);
     }
     print!("{}", table::Table::of(&folder)?.render(args.format));
+    Ok(if failed > 0 { exit_code::REFUTED } else { exit_code::CERTIFIED })
+}
+
+/// Does one run of a batch as a task of a cluster, and gives its exit status: 0 finished, 1 failed, 130 stopped.
+///
+/// # Errors
+/// If there is no such batch or run.
+pub fn task(args: &TaskArgs) -> Result<u8> {
+    let folder = Folder::read(&args.folder)?;
+    let run: Vec<Run> = folder.runs.iter().filter(|run| run.id == args.run).cloned().collect();
+    if run.is_empty() {
+        let message = format!("there is no run `{}` in its manifest", args.run);
+        return Err(Error::RunFolder { path: folder.path, message });
+    }
+    let progress = Progress::new(false);
+    let interrupt = crate::interrupt_flag();
+    let failed = local::run(&folder, &run, Some(1), 0, &progress, &interrupt)?;
+    if interrupt.load(Ordering::Relaxed) {
+        slurm::requeue(&progress);
+        return Ok(exit_code::INTERRUPTED);
+    }
     Ok(if failed > 0 { exit_code::REFUTED } else { exit_code::CERTIFIED })
 }

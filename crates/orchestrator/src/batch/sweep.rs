@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::slurm::Slurm;
 use crate::config::{Config, check_name, read};
 use crate::error::{Error, Result};
 
@@ -21,6 +22,9 @@ pub struct Sweep {
     /// The first of them.
     #[serde(default)]
     pub first_seed: u64,
+    /// What is asked of a cluster.
+    #[serde(default)]
+    pub slurm: Slurm,
     /// One line of the table each, or with a grid one for each of its points.
     #[serde(rename = "method")]
     pub methods: Vec<Method>,

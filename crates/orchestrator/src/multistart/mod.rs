@@ -159,7 +159,7 @@ fn model(config: &Config, data: &DataSet, problem: &Problem, best: &Minimum) -> 
         maximum: feature.range.upper,
     };
     let target = match Manifest::read(&config.data.manifest)?.target {
-        data::Target::Binary { column, positive, negative } => {
+        data::Target::Binary { column, positive, negative, .. } => {
             Target::Classes { column, classes: vec![negative, positive] }
         }
         data::Target::Regression { .. } => data.target.clone(),
