@@ -67,6 +67,20 @@ impl InputColumn {
     }
 }
 
+impl InputColumn {
+    /// The column that counts steps and how many of them lead to a value of the grid, for an input with evenly spaced values.
+    pub fn step_of(&self, value: &BigRational) -> Option<(usize, f64)> {
+        let (count, steps) = self.steps?;
+        let width = exact::rational(self.side.upper) - exact::rational(self.side.lower);
+        if !width.is_positive() {
+            return Some((count, 0.0));
+        }
+        let steps = BigRational::from_integer(steps.into());
+        let step = ((value - exact::rational(self.side.lower)) / width * steps).round();
+        Some((count, approximately(&step)))
+    }
+}
+
 impl Encoding {
     /// Encodes the operations of a graph that have bounds.
     pub fn new(

@@ -483,15 +483,7 @@ impl Attribute {
     /// On which step of its grid an integer stands.
     fn step(&self, encoding: &Encoding) -> Option<f64> {
         let Self::Number { input, here, .. } = self else { return None };
-        let column = &encoding.inputs[*input];
-        let (_, steps) = column.steps?;
-        let side = column.side;
-        let width = exact::rational(side.upper) - exact::rational(side.lower);
-        if !width.is_positive() {
-            return Some(0.0);
-        }
-        let steps = BigRational::from_integer(steps.into());
-        Some(approximately(&((here - exact::rational(side.lower)) / width * steps).round()))
+        encoding.inputs[*input].step_of(here).map(|(_, step)| step)
     }
 
     /// Keeps the attribute within a limit, rounded outwards.
