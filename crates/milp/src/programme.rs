@@ -86,6 +86,17 @@ impl Programme {
         self.rows.len() - 1
     }
 
+    /// Lengthens names that occur twice; those of earlier columns and rows stay.
+    pub(crate) fn make_names_unique(&mut self) {
+        let mut taken = HashSet::new();
+        let names = self.columns.iter_mut().map(|c| &mut c.name).chain(self.rows.iter_mut().map(|r| &mut r.name));
+        for name in names {
+            while !taken.insert(name.clone()) {
+                name.push('_');
+            }
+        }
+    }
+
     /// Whether no column is integer and there are no special ordered sets.
     pub fn is_linear(&self) -> bool {
         self.sos1.is_empty() && self.columns.iter().all(|column| column.kind == Kind::Continuous)

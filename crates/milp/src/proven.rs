@@ -119,7 +119,9 @@ impl Search {
         if let Some(Relaxed { values, prices }) = self.relaxation.solve() {
             return (self.programme.dual_bound(&usable(&self.programme, prices)), Some(values));
         }
-        let elastic = self.elastic.get_or_insert_with(|| Relaxation::new(&elastic(&self.feasibility)));
+        let elastic = self.elastic.get_or_insert_with(|| {
+            Relaxation::with_fixed_costs(&elastic(&self.feasibility), self.feasibility.columns.len())
+        });
         // Every solution would have the value 0.
         let bound = |Relaxed { prices, .. }| self.feasibility.dual_bound(&usable(&self.programme, prices));
         if elastic.solve().map(bound).is_some_and(|bound| bound > 0.0) {
@@ -224,5 +226,19 @@ mod tests {
             assert!(prove(&programme, f64::INFINITY, soon(), 2).bound <= best);
         }
         assert!(feasible > 40 && infeasible > 40, "{feasible} {infeasible}");
+    }
+
+    /// What a close call changes in the elastic programme is changed back: violations keep their price.
+    #[test]
+    fn violations_keep_their_price() {
+        let mut programme = Programme::new("impossible");
+        let x = programme.continuous("x", (0.0, 1.0), 1.0);
+        programme.row("far", [(x, 1.0)], (3.0, f64::INFINITY));
+        let mut relaxation = Relaxation::with_fixed_costs(&elastic(&programme), 1);
+        for _ in 0..2 {
+            relaxation.set_objective([(x, 1e-4)]);
+            relaxation.set_objective([]);
+            assert!((relaxation.solve().unwrap().prices[0] - 1.0).abs() < 1e-9);
+        }
     }
 }

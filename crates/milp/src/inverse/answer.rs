@@ -74,11 +74,12 @@ struct Within {
 }
 
 /// How a search for one class ended.
-enum Search {
-    Found(Witness),
-    /// By the solver's word there is nothing better.
-    Nothing,
-    Stopped(Limit),
+struct Search {
+    witness: Option<Witness>,
+    /// Whether the solver says that there is nothing better.
+    settled: bool,
+    /// Why it is not.
+    reason: Limit,
 }
 
 /// Result for one class.
@@ -146,19 +147,15 @@ impl Inverse<'_> {
         };
         let mut witness = better(sampled, best);
         let search = self.search(posed, target, witness.as_ref().or(best), within, deadline)?;
-        let (found, reason) = match search {
-            Search::Found(found) => (Some(found), Limit::Time),
-            Search::Nothing => (None, Limit::Time),
-            Search::Stopped(reason) => (None, reason),
-        };
-        witness = better(found, witness.as_ref().or(best)).or(witness);
+        witness = better(search.witness, witness.as_ref().or(best)).or(witness);
         // What has to be shown: that nothing is better than the best that is known, or that there is nothing at all.
         let known = witness.as_ref().or(best).map(|witness| approximately(&witness.value));
         let goal = known.map_or(f64::INFINITY, |value| value - posed.indifference(value));
         let deadline = Instant::now() + time_limit;
         let encoding = self.encode_within(posed, posed.reach(known), within, deadline)?;
         let asked = posed.programme(&encoding, target, 0.0, None);
-        let proven = prove(&asked.programme, goal, deadline, u64::MAX);
+        // A little more than the goal, for what is taken off again below.
+        let proven = prove(&asked.programme, goal + 2e-12 * known.unwrap_or(0.0).abs(), deadline, u64::MAX);
         // Units of the distance were rounded once or twice on their way into the programme. Whatever lies beyond the region has
         // at least the objective that is known.
         let rounded = if proven.bound.is_finite() { 1e-12 * proven.bound.abs() } else { 0.0 };
@@ -169,12 +166,12 @@ impl Inverse<'_> {
         let bound = if decided && posed.counts() { bound.ceil() } else { bound };
         let proof = if decided {
             Ok(Proof::Own { nodes: proven.nodes })
-        } else if !time_limit.is_zero() && second_opinion(&asked.programme, goal, time_limit) {
+        } else if search.settled && second_opinion(&asked.programme, goal, time_limit) {
             Ok(Proof::SecondSolver)
         } else if Instant::now() < deadline && known.is_some() {
             Err(Limit::Numerical("the bound stops short of the best input found, by rounding".into()))
         } else {
-            Err(reason)
+            Err(search.reason)
         };
         Ok(Found { witness, bound, proof })
     }
@@ -189,6 +186,10 @@ impl Inverse<'_> {
         within: &mut Within,
         time_limit: Duration,
     ) -> Result<f64> {
+        // A count says nothing about how far anything may move.
+        if posed.counts() {
+            return Ok(f64::NEG_INFINITY);
+        }
         let Some(known) = known.filter(|known| posed.reach(Some(*known)).is_some_and(|reach| reach >= *known)) else {
             return Ok(f64::NEG_INFINITY);
         };
@@ -244,8 +245,9 @@ impl Inverse<'_> {
                 break;
             }
             let solved = Cbc.solve(&asked.programme, &Limits::time(left));
+            let settled = solved.status == Status::Optimal;
             match (solved.status, solved.incumbent) {
-                (Status::Infeasible, _) => return Ok(Search::Nothing),
+                (Status::Infeasible, _) => return Ok(Search { witness: None, settled: true, reason }),
                 (Status::Failed(said), _) => reason = Limit::Numerical(said),
                 (_, None) => break,
                 (_, Some(incumbent)) => {
@@ -254,14 +256,14 @@ impl Inverse<'_> {
                         let values = polish(&asked.programme, &incumbent.values)?;
                         self.witness(posed, target, posed.point(&encoding, &asked, &values))
                     });
-                    if let Some(witness) = polished {
-                        return Ok(Search::Found(witness));
+                    if polished.is_some() {
+                        return Ok(Search { witness: polished, settled, reason });
                     }
                     reason = Limit::Numerical("no point that the solver found holds in exact arithmetic".into());
                 }
             }
         }
-        Ok(Search::Stopped(reason))
+        Ok(Search { witness: None, settled: false, reason })
     }
 
     /// A point as an answer, if it holds in exact arithmetic.
@@ -294,6 +296,7 @@ impl Inverse<'_> {
 fn better(programme: &mut Programme, than: f64) {
     let costs: Vec<_> = programme.columns.iter().enumerate().map(|(j, column)| (j, column.objective)).collect();
     programme.row("better", costs, (f64::NEG_INFINITY, than - programme.objective_constant));
+    programme.make_names_unique();
 }
 
 /// The best solution with the integers of one that a solver found. Its integers are integers only up to a tolerance, which a

@@ -1,5 +1,6 @@
 //! A layered network as single operations on numbers, each with bounds: what every encoding is written from.
 
+use std::collections::HashSet;
 use std::ops::Range;
 
 use certificate::{Convolution, Interval, Layer, Layered, Shape};
@@ -205,11 +206,13 @@ impl Builder {
         graph.inputs + next
     }
 
-    /// The numbers that the forms describe, as operations of their own where they are not already.
+    /// The numbers that the forms describe, all different: operations of their own where they are not numbers already, or where
+    /// one occurs twice.
     fn values(&mut self, forms: Vec<Form>, kind: &str) -> Vec<usize> {
         let layer = self.layer;
+        let mut taken = HashSet::new();
         let value = |(i, form): (usize, Form)| match form.terms[..] {
-            [(k, 1.0)] if form == Form::value(k) => k,
+            [(k, 1.0)] if form == Form::value(k) && taken.insert(k) => k,
             _ => self.push(Operation::Affine(form), format!("l{layer}_{kind}{i}")),
         };
         forms.into_iter().enumerate().map(value).collect()

@@ -91,15 +91,29 @@ impl<'a> Inverse<'a> {
     }
 }
 
+/// Words of the LP format and of AMPL.
+const RESERVED: [&str; 24] = [
+    "free", "end", "inf", "infinity", "st", "sum", "prod", "in", "min", "max", "minimize", "maximize", "bounds",
+    "general", "integer", "binary", "sos", "var", "set", "param", "if", "then", "else", "and",
+];
+
 /// Names that every file format takes: letters, digits and underscores, beginning with a letter, all different.
 fn readable(names: &[String]) -> Vec<String> {
     let mut taken = std::collections::HashSet::new();
     let readable = |(j, name): (usize, &String)| {
         let plain: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
         let plain = if plain.starts_with(|c: char| c.is_ascii_alphabetic()) { plain } else { format!("x_{plain}") };
-        // Units are called l2_n5; an input must not be.
-        let clash = plain.starts_with('l') && plain[1..].starts_with(|c: char| c.is_ascii_digit());
-        if clash || !taken.insert(plain.clone()) { format!("x{j}_{plain}") } else { plain }
+        // Units are called l2_n5, an LP file reads e5 as a number, and words of its grammar or of AMPL are no names.
+        let numbered = |letter: char| {
+            plain.strip_prefix(letter).is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let word = RESERVED.contains(&plain.to_lowercase().as_str());
+        let clash = numbered('l') || numbered('e') || numbered('E') || word;
+        let mut name = if clash || taken.contains(&plain) { format!("x{j}_{plain}") } else { plain };
+        while !taken.insert(name.clone()) {
+            name.push('_');
+        }
+        name
     };
     names.iter().enumerate().map(readable).collect()
 }

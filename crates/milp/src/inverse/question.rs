@@ -9,6 +9,9 @@ use crate::{Error, Programme, Result};
 /// Of two real objectives that differ by less than this part, neither is better.
 const OPTIMALITY_TOL: f64 = 1e-6;
 
+/// Limits on changes beyond this limit nothing.
+const LARGEST_CHANGE: f64 = 1e30;
+
 fn wrong<T>(message: impl Into<String>) -> Result<T> {
     Err(Error::Question(message.into()))
 }
@@ -233,6 +236,8 @@ impl<'a> Posed<'a> {
                 }
             }
         }
+        // An attribute may be called as one of our rows.
+        programme.make_names_unique();
         Asked { programme, changed }
     }
 
@@ -325,8 +330,7 @@ impl<'a> Posed<'a> {
     pub fn holds(&self, target: usize, point: &[BigRational], outputs: &[BigRational]) -> bool {
         let within = self.nearest().is_none_or(|nearest| {
             let changes: Vec<_> = self.attributes.iter().map(|attribute| attribute.change(point)).collect();
-            // A limit of 3 has to admit three steps of 1.0000000001.
-            let limit = nearest.largest_change.map(|limit| exact::rational(limit * (1.0 + 1e-9)));
+            let limit = nearest.largest_change.map(lenient);
             let count = changes.iter().filter(|change| !change.is_zero()).count();
             let fixed = |(attribute, change): (&Attribute, &BigRational)| {
                 !attribute.is_fixed(&nearest.fixed) || change.is_zero()
@@ -402,8 +406,8 @@ fn attributes(domain: &Domain, nearest: &Nearest) -> Result<Vec<Attribute>> {
     if let Some(j) = nearest.fixed.iter().find(|j| **j >= domain.inputs()) {
         return wrong(format!("fixed input {j} does not exist; there are inputs 0 to {}", domain.inputs() - 1));
     }
-    if nearest.largest_change.is_some_and(|limit| !(limit >= 0.0 && limit.is_finite())) {
-        return wrong("expected a largest change of at least 0");
+    if nearest.largest_change.is_some_and(|limit| !(0.0..=LARGEST_CHANGE).contains(&limit)) {
+        return wrong("expected a largest change of at least 0, and not beyond 1e30");
     }
     for (j, (x, side)) in nearest.point.iter().zip(domain.input_box()).enumerate() {
         let Interval { lower, upper } = side;
@@ -497,10 +501,14 @@ impl Attribute {
             }
             Self::Number { input, here, unit } => {
                 let column = &encoding.inputs[*input];
-                if let (Some((count, _)), Some(k)) = (column.steps, self.step(encoding)) {
-                    let step = self.movement(encoding).0[0].1;
-                    // A limit of 3 has to admit three steps of 1.0000000001.
-                    let reach = (limit / step + 1e-9).floor();
+                if let (Some((count, steps)), Some(k)) = (column.steps, self.step(encoding)) {
+                    let width = exact::rational(column.side.upper) - exact::rational(column.side.lower);
+                    let whole = width * exact::rational(*unit);
+                    let reach = if whole.is_positive() {
+                        approximately(&(lenient(limit) / whole * BigRational::from_integer(steps.into())).floor())
+                    } else {
+                        0.0
+                    };
                     let side = &mut programme.columns[count];
                     (side.lower, side.upper) = (side.lower.max(k - reach), side.upper.min(k + reach));
                 } else {
@@ -531,11 +539,17 @@ impl Attribute {
             },
         };
         let side = &encoding.programme.columns[column];
-        let (above, below) = ((side.upper - here).next_up().max(0.0), (here - side.lower).next_up().max(0.0));
+        let room = |room: f64| if room > 0.0 { room.next_up() } else { 0.0 };
+        let (above, below) = (room(side.upper - here), room(here - side.lower));
         programme.row(format!("rises_{name}"), [(column, 1.0), (up, -above)], (f64::NEG_INFINITY, here));
         programme.row(format!("falls_{name}"), [(column, 1.0), (down, below)], (here, f64::INFINITY));
         [up, down]
     }
+}
+
+/// A limit of 3 has to admit three steps of 1.0000000001.
+fn lenient(limit: f64) -> BigRational {
+    exact::rational(limit * (1.0 + 1e-9))
 }
 
 /// `change >= |terms - here|`

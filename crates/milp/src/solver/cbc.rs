@@ -175,6 +175,8 @@ fn integer(programme: &Programme, limits: &Limits) -> Outcome {
 pub(crate) struct Relaxation {
     model: Model,
     columns: usize,
+    /// Of these, how many have a cost that may be changed.
+    priced: usize,
 }
 
 /// Clp's prices and values are good to 1e-7, whatever their size; larger numbers make better prices, and so better bounds.
@@ -210,7 +212,13 @@ impl Relaxation {
             (row.lower, row.upper) = (0.0, 0.0);
         }
         let costs: Vec<f64> = costs(&relaxation).into_iter().map(|cost| cost * COST_SCALE).collect();
-        Self { model: load(&relaxation, &costs), columns: programme.columns.len() }
+        let columns = programme.columns.len();
+        Self { model: load(&relaxation, &costs), columns, priced: columns }
+    }
+
+    /// The same for a programme of which only the first columns' costs will be changed.
+    pub fn with_fixed_costs(programme: &Programme, priced: usize) -> Self {
+        Self { priced, ..Self::new(programme) }
     }
 
     pub fn set_bounds(&mut self, column: usize, (lower, upper): (f64, f64)) {
@@ -219,7 +227,7 @@ impl Relaxation {
     }
 
     pub fn set_objective(&mut self, costs: impl IntoIterator<Item = (usize, f64)>) {
-        (0..self.columns).for_each(|column| self.model.set_obj_coeff(column, 0.0));
+        (0..self.priced).for_each(|column| self.model.set_obj_coeff(column, 0.0));
         costs.into_iter().for_each(|(column, cost)| self.model.set_obj_coeff(column, cost * COST_SCALE));
     }
 

@@ -5,6 +5,7 @@ mod generated_weights;
 mod nearest;
 mod patients;
 mod patterns;
+mod regressions;
 
 use certificate::{Affine, Domain, Interval, Layer, Layered, Shape};
 use milp::solver::{Limits, Outcome, Solver};

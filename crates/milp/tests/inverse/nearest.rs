@@ -6,7 +6,7 @@ use rand::RngExt;
 use super::patterns::cells;
 use super::*;
 
-fn nearest(point: &[f64], distance: Distance, margin: Margin) -> Nearest {
+pub fn nearest(point: &[f64], distance: Distance, margin: Margin) -> Nearest {
     Nearest {
         point: point.to_vec(),
         units: vec![1.0; point.len()],

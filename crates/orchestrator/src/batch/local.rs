@@ -117,13 +117,6 @@ pub fn is_finished(folder: &Folder, run: &Run) -> bool {
     folder.run_folder(run).join(SUMMARY).exists()
 }
 
-/// Whether a run has failed as often as it is tried.
-pub fn failed(folder: &Folder, run: &Run) -> bool {
-    let text = std::fs::read_to_string(folder.path.join(FAILURES)).unwrap_or_default();
-    let id = |line: &str| serde_json::from_str::<serde_json::Value>(line).ok()?.get("id")?.as_str().map(str::to_owned);
-    text.lines().any(|line| id(line).as_deref() == Some(run.id.as_str()))
-}
-
 /// Whether a process works in a run's folder.
 fn in_use(path: &Path) -> bool {
     File::open(path.join(LOCK)).is_ok_and(|file| file.try_lock().is_err())

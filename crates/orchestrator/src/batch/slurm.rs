@@ -14,7 +14,7 @@ use certificate::write_atomically;
 use serde::{Deserialize, Serialize};
 
 use super::Folder;
-use super::local::{failed, is_finished};
+use super::local::is_finished;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -123,9 +123,7 @@ fn queued(jobs: &[String]) -> Result<usize> {
 }
 
 fn submit(folder: &Folder, slurm: &Slurm) -> Result<Jobs> {
-    let open: Vec<usize> = (0..folder.runs.len())
-        .filter(|k| !is_finished(folder, &folder.runs[*k]) && !failed(folder, &folder.runs[*k]))
-        .collect();
+    let open: Vec<usize> = (0..folder.runs.len()).filter(|k| !is_finished(folder, &folder.runs[*k])).collect();
     let mut jobs = Jobs::default();
     // Task numbers may not exceed the limit either, so they count from 0 in each array and the script adds the rest.
     for (a, chunk) in open.chunks(slurm.array_limit.max(1) as usize).enumerate() {
