@@ -8,6 +8,7 @@ mod config;
 mod ensemble;
 mod error;
 mod escalation;
+mod html_report;
 mod inverse;
 mod multistart;
 mod picture;
@@ -73,6 +74,11 @@ enum Command {
     ///
     /// Exit status: 0 none; 1 a violation; 3 undecided.
     Violations(violations::ViolationsArgs),
+    /// Write a finished run as one web page, for people who answer for the model: the verdict first, drawings, and how to
+    /// check it. The certificate is checked again before.
+    ///
+    /// Exit status: 0 written, whatever the verdict; 2 no finished run, or its files do not fit together.
+    Report(html_report::ReportArgs),
     /// Find the nearest input of another class, and prove that none is nearer.
     ///
     /// Exit status: 0 answered, also if there is none; 2 bad usage or a question that makes no sense; 3 undecided.
@@ -199,6 +205,7 @@ fn dispatch(cli: Cli) -> u8 {
         (Some(Command::Check(args)), _) => check(&args),
         (Some(Command::Verify(args)), _) => verify::verify(&args),
         (Some(Command::Violations(args)), _) => violations::violations(&args),
+        (Some(Command::Report(args)), _) => html_report::html_report(&args),
         (Some(Command::Attack(args)), _) => inverse::attack(&args),
         (Some(Command::Visualize(args)), _) => inverse::visualize(&args),
         (Some(Command::Compare(args)), _) => compare::compare(&args),

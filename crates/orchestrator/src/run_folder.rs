@@ -15,8 +15,8 @@ use crate::error::{Error, Result};
 /// A run's folder: `config.toml`, `run.json`, `metrics.jsonl`, `rounds/NN/`, and in the end the model and its report.
 pub struct RunFolder {
     path: PathBuf,
-    /// Held as long as somebody works in the folder.
-    _lock: File,
+    /// Held as long as somebody works in the folder; not by readers.
+    _lock: Option<File>,
 }
 
 /// One line of `metrics.jsonl`.
@@ -54,7 +54,7 @@ impl RunFolder {
             return Err(Error::RunFolder { path, message: message.into() });
         }
         make(&path)?;
-        let folder = Self { _lock: lock(&path)?, path };
+        let folder = Self { _lock: Some(lock(&path)?), path };
         folder.write("config.toml", config.as_bytes())?;
         Ok(folder)
     }
@@ -81,7 +81,19 @@ impl RunFolder {
             );
             return Err(Error::RunFolder { path, message });
         }
-        Ok(Self { _lock: lock(&path)?, path })
+        Ok(Self { _lock: Some(lock(&path)?), path })
+    }
+
+    /// The folder of an earlier run, to read what it left.
+    ///
+    /// # Errors
+    /// If there is no configuration in it.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.join("config.toml").is_file() {
+            return Ok(Self { _lock: None, path: path.into() });
+        }
+        let message = "not the folder of a run: it has no config.toml; expected a folder such as runs/compas/001";
+        Err(Error::RunFolder { path: path.into(), message: message.into() })
     }
 
     /// Where it is.
@@ -149,7 +161,7 @@ impl RunFolder {
     pub fn member(&self, member: u32) -> Result<Self> {
         let path = self.path.join(format!("members/{member:02}"));
         make(&path)?;
-        Ok(Self { _lock: lock(&path)?, path })
+        Ok(Self { _lock: Some(lock(&path)?), path })
     }
 
     /// The names of the files in a folder of the run, sorted.

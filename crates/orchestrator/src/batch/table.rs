@@ -69,7 +69,7 @@ const HEAD: [&str; 9] = [
 impl Table {
     /// The finished runs of a batch.
     pub fn of(folder: &Folder) -> Result<Self> {
-        let mut methods: Vec<(&Run, Vec<(Summary, Option<usize>)>, usize)> = Vec::new();
+        let mut methods: Vec<(&Run, Vec<Finished>, usize)> = Vec::new();
         for run in &folder.runs {
             if methods.last().is_none_or(|(first, ..)| first.method != run.method) {
                 methods.push((run, Vec::new(), 0));
@@ -123,8 +123,10 @@ impl Table {
     }
 }
 
-/// Summary and number of parameters of a run that has finished.
-fn read(path: &Path) -> Result<Option<(Summary, Option<usize>)>> {
+/// Summary of a run that has finished, and the number of parameters of its model if it has one.
+type Finished = (Summary, Option<usize>);
+
+fn read(path: &Path) -> Result<Option<Finished>> {
     let file = path.join(SUMMARY);
     let Ok(text) = std::fs::read_to_string(&file) else { return Ok(None) };
     let damaged = |e: serde_json::Error| Error::RunFolder { path: file.clone(), message: e.to_string() };
@@ -134,7 +136,7 @@ fn read(path: &Path) -> Result<Option<(Summary, Option<usize>)>> {
     Ok(Some((summary, parameters)))
 }
 
-fn line(run: &Run, finished: &[(Summary, Option<usize>)], asked: usize) -> Vec<String> {
+fn line(run: &Run, finished: &[Finished], asked: usize) -> Vec<String> {
     let certified = finished.iter().filter(|(summary, _)| summary.verdict == "certified").count();
     let range = |values: Vec<f64>, digits: usize| {
         let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));

@@ -1,0 +1,330 @@
+//! The drawings: small, so that their letters can be read on a narrow window too, and without a background.
+
+use plotters::coord::Shift;
+use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
+
+use super::markup::{Markup, drawing};
+use super::numbers::{number, shortened};
+
+type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
+
+const WIDTH: u32 = 380;
+const HEIGHT: u32 = 280;
+/// Letters of about 12 pixels: `plotters` divides by 1.24.
+const LETTERS: i32 = 15;
+/// Colours that people who see few of them can tell apart (Okabe and Ito).
+const COLORS: [RGBColor; 5] = [
+    RGBColor(0, 114, 178),
+    RGBColor(213, 94, 0),
+    RGBColor(0, 158, 115),
+    RGBColor(204, 121, 167),
+    RGBColor(86, 180, 233),
+];
+/// From low to high; steps of viridis.
+const STEPS: [RGBColor; 10] = [
+    RGBColor(72, 24, 106),
+    RGBColor(71, 45, 123),
+    RGBColor(62, 73, 137),
+    RGBColor(49, 104, 142),
+    RGBColor(38, 130, 142),
+    RGBColor(31, 158, 137),
+    RGBColor(74, 193, 109),
+    RGBColor(122, 209, 81),
+    RGBColor(189, 223, 38),
+    RGBColor(253, 231, 37),
+];
+
+/// Axes and their labels.
+macro_rules! mesh {
+    ($chart:expr, $axes:expr) => {
+        mesh!($chart, $axes, BLACK.mix(0.15))
+    };
+    ($chart:expr, $axes:expr, $grid:expr) => {
+        $chart
+            .configure_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style($grid)
+            .x_desc(shortened($axes.x, 40))
+            .y_desc(shortened($axes.y, 30))
+            .x_labels(6)
+            .y_labels(6)
+            .label_style(("sans-serif", LETTERS))
+            .x_label_formatter(&|x| tick(*x))
+            .y_label_formatter(&|y| tick(*y))
+            .draw()?
+    };
+}
+
+/// What stands beside the axes.
+pub struct Axes<'a> {
+    pub x: &'a str,
+    pub y: &'a str,
+}
+
+/// A line with a letter at its end, and the place of the real row on it.
+pub struct Curve {
+    pub letter: char,
+    pub points: Vec<(f64, f64)>,
+    pub here: (f64, f64),
+}
+
+/// Curves over one feature; `range` is that of the answers, the same on all drawings that are to be compared.
+pub fn slices(axes: &Axes, curves: &[Curve], range: (f64, f64)) -> Markup {
+    let description = format!("{} along {}", axes.y, axes.x);
+    draw((WIDTH, HEIGHT), &description, |area| {
+        let x = bounds(curves.iter().flat_map(|curve| &curve.points).map(|point| point.0));
+        let mut chart = chart(area, 28).build_cartesian_2d(x.0..x.1, roomy(range))?;
+        mesh!(chart, axes);
+        let mut ends = Vec::new();
+        for (curve, color) in curves.iter().zip(COLORS.iter().cycle()) {
+            chart.draw_series(LineSeries::new(curve.points.iter().copied(), color.stroke_width(2)))?;
+            chart.draw_series([Circle::new(curve.here, 4, color.filled())])?;
+            let end = curve.points.last().expect("a curve has points");
+            ends.push((chart.backend_coord(end), curve.letter));
+        }
+        letters(area, ends)
+    })
+}
+
+/// Letters at the ends of curves, moved down where they would cover each other.
+fn letters(area: &Area, mut ends: Vec<((i32, i32), char)>) -> Drawn {
+    ends.sort_by_key(|((_, y), _)| *y);
+    let mut next = i32::MIN;
+    for ((x, y), letter) in ends {
+        let y = y.max(next);
+        area.draw_text(&letter.to_string(), &style(HPos::Left, VPos::Center), (x + 8, y))?;
+        next = y + 13;
+    }
+    Ok(())
+}
+
+/// A surface seen from above, in ten steps of colour.
+pub struct Surface<'a> {
+    pub axes: Axes<'a>,
+    /// What the colours stand for.
+    pub answer: &'a str,
+    /// From the first cell to the last, along both features.
+    pub sides: [(f64, f64); 2],
+    /// For each cell upwards the values to the right.
+    pub cells: Vec<Vec<f64>>,
+    /// The real row.
+    pub here: (f64, f64),
+}
+
+/// The surface and what its colours mean.
+pub fn surface(surface: &Surface) -> Markup {
+    let Surface { axes, answer, sides: [x, y], cells, here } = surface;
+    let (low, high) = bounds(cells.iter().flatten().copied());
+    let step = |value: f64| ((value - low) / (high - low).max(1e-12) * STEPS.len() as f64) as usize;
+    let color = |value: f64| step(value).min(STEPS.len() - 1);
+    draw((WIDTH, HEIGHT), &format!("{answer} over {} and {}", axes.x, axes.y), |area| {
+        let (left, right) = area.split_horizontally(WIDTH as i32 - 76);
+        let mut chart = chart(&left, 8).build_cartesian_2d(x.0..x.1, y.0..y.1)?;
+        let rows = cells.len() as f64;
+        for (j, row) in cells.iter().enumerate() {
+            let place = |k: usize, (from, to): (f64, f64), count: f64| from + (to - from) * k as f64 / count;
+            let (bottom, top) = (place(j, *y, rows), place(j + 1, *y, rows));
+            let mut done = 0;
+            // Neighbours of one colour as one rectangle: a tenth of the size.
+            for run in row.chunk_by(|a, b| color(*a) == color(*b)) {
+                let ends = [done, done + run.len()].map(|k| place(k, *x, row.len() as f64));
+                let corners = [(ends[0], bottom), (ends[1], top)];
+                chart.draw_series([Rectangle::new(corners, STEPS[color(run[0])].filled())])?;
+                done += run.len();
+            }
+        }
+        mesh!(chart, axes, TRANSPARENT);
+        chart.draw_series([Circle::new(*here, 6, WHITE.filled()), Circle::new(*here, 4, COLORS[1].filled())])?;
+        scale(&right, (low, high))
+    })
+}
+
+/// The colours from low to high with the values between them.
+fn scale(area: &Area, (low, high): (f64, f64)) -> Drawn {
+    let (top, height) = (16, (HEIGHT as i32 - 76) / STEPS.len() as i32);
+    for (k, color) in STEPS.iter().rev().enumerate() {
+        let y = top + k as i32 * height;
+        area.draw(&Rectangle::new([(8, y), (22, y + height)], color.filled()))?;
+    }
+    let decimals = (1.0 - (high - low).max(1e-9).log10().floor()).max(0.0) as usize;
+    for k in (0..=STEPS.len()).step_by(2) {
+        let value = high - (high - low) * k as f64 / STEPS.len() as f64;
+        let at = (27, top + k as i32 * height);
+        area.draw_text(&format!("{value:.decimals$}"), &style(HPos::Left, VPos::Center), at)?;
+    }
+    Ok(())
+}
+
+/// Named lines, such as a loss over the epochs; `marks` are drawn as upright lines.
+pub fn lines(axes: &Axes, lines: &[(&str, Vec<Vec<f64>>)], marks: &[usize]) -> Markup {
+    let length = lines.iter().flat_map(|(_, runs)| runs).map(Vec::len).max().unwrap_or(0);
+    let range = bounds(lines.iter().flat_map(|(_, runs)| runs.iter().flatten().copied()));
+    draw((WIDTH, HEIGHT), &format!("{} over {}", axes.y, axes.x), |area| {
+        let mut chart = chart(area, 12).build_cartesian_2d(1.0..(length as f64).max(2.0), roomy(range))?;
+        mesh!(chart, axes);
+        for mark in marks {
+            let x = *mark as f64 + 0.5;
+            let ends = [(x, roomy(range).start), (x, roomy(range).end)];
+            chart.draw_series([PathElement::new(ends, BLACK.mix(0.5))])?;
+        }
+        for ((name, runs), color) in lines.iter().zip(COLORS) {
+            for values in runs {
+                let points = values.iter().enumerate().map(|(k, value)| (k as f64 + 1.0, *value));
+                chart.draw_series(LineSeries::new(points, color.stroke_width(2)))?;
+            }
+            let sample = move |(x, y)| PathElement::new([(x, y), (x + 16, y)], color.stroke_width(3));
+            chart.draw_series(std::iter::empty::<Circle<(f64, f64), i32>>())?.label(*name).legend(sample);
+        }
+        if lines.len() > 1 {
+            let mut labels = chart.configure_series_labels();
+            labels.label_font(("sans-serif", LETTERS)).position(SeriesLabelPosition::UpperRight).draw()?;
+        }
+        Ok(())
+    })
+}
+
+/// What became of a round.
+pub struct Step {
+    pub round: usize,
+    pub lambda: f64,
+    pub certified: bool,
+}
+
+/// How lambda grew, on a logarithmic axis: discs where a round certified, crosses where it did not.
+pub fn escalation(members: &[Vec<Step>]) -> Markup {
+    let steps = || members.iter().flatten();
+    let last = steps().map(|step| step.round).max().unwrap_or(1) as f64;
+    let (low, high) = bounds(steps().map(|step| step.lambda.log10()));
+    draw((WIDTH, HEIGHT), "lambda over the rounds", |area| {
+        let mut chart = chart(area, 12).build_cartesian_2d(0.5..last + 0.5, low - 0.5..high + 0.5)?;
+        chart
+            .configure_mesh()
+            .disable_mesh()
+            .x_desc("round")
+            .y_desc("lambda")
+            .x_labels(last.min(10.0) as usize)
+            .y_labels((high - low).min(6.0) as usize + 2)
+            .label_style(("sans-serif", LETTERS))
+            .x_label_formatter(&|x| if x.fract() == 0.0 { number(*x) } else { String::new() })
+            .y_label_formatter(&|y| if y.fract() == 0.0 { number(10_f64.powf(*y)) } else { String::new() })
+            .draw()?;
+        for steps in members {
+            let at = |step: &Step| (step.round as f64, step.lambda.log10());
+            chart.draw_series(LineSeries::new(steps.iter().map(at), BLACK.mix(0.4)))?;
+            for step in steps {
+                match step.certified {
+                    true => chart.draw_series([Circle::new(at(step), 6, COLORS[2].filled())]).map(drop)?,
+                    false => chart.draw_series([Cross::new(at(step), 5, COLORS[1].stroke_width(3))]).map(drop)?,
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A derivative: what is proved of it and the least that was met.
+pub struct Bound {
+    pub name: String,
+    pub proved: f64,
+    pub met: Option<f64>,
+}
+
+/// For each input how small the derivative is proved not to be (bar) and the smallest one met (disc).
+pub fn bounds_chart(bounds_of: &[Bound]) -> Markup {
+    let count = bounds_of.len() as i32;
+    let height = 64 + 24 * count;
+    draw((WIDTH, height as u32), "least derivatives: proved and met", |area| {
+        let values = || bounds_of.iter().flat_map(|bound| [Some(bound.proved), bound.met, Some(0.0)]).flatten();
+        let range = roomy(bounds(values()));
+        let mut chart = ChartBuilder::on(area)
+            .margin(8)
+            .x_label_area_size(44)
+            .y_label_area_size(112)
+            .build_cartesian_2d(range, 0.0..f64::from(count))?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .light_line_style(TRANSPARENT)
+            .y_labels(0)
+            .x_labels(5)
+            .x_desc("least derivative")
+            .label_style(("sans-serif", LETTERS))
+            .x_label_formatter(&|x| tick(*x))
+            .draw()?;
+        let zero = [(0.0, 0.0), (0.0, f64::from(count))];
+        chart.draw_series([PathElement::new(zero, BLACK.stroke_width(2))])?;
+        for (k, bound) in bounds_of.iter().enumerate() {
+            let y = f64::from(count) - k as f64 - 0.5;
+            let met = bound.met.unwrap_or(bound.proved);
+            let color = if bound.proved >= 0.0 { COLORS[2] } else { COLORS[1] };
+            chart.draw_series([PathElement::new([(bound.proved, y), (met, y)], color.stroke_width(2))])?;
+            let ends = [(bound.proved, y - 0.3), (bound.proved, y + 0.3)];
+            chart.draw_series([PathElement::new(ends, color.stroke_width(4))])?;
+            chart.draw_series(bound.met.map(|met| Circle::new((met, y), 4, color.filled())))?;
+            let at = chart.backend_coord(&(0.0, y)).1;
+            area.draw_text(&shortened(&bound.name, 15), &style(HPos::Right, VPos::Center), (112, at))?;
+        }
+        Ok(())
+    })
+}
+
+/// The output between and around two inputs that show a violation.
+pub fn violation(axes: &Axes, points: &[(f64, f64)], pair: [(f64, f64); 2]) -> Markup {
+    let description = format!("{} along {}: the two inputs of a counterexample", axes.y, axes.x);
+    draw((WIDTH, HEIGHT), &description, |area| {
+        let x = bounds(points.iter().map(|point| point.0));
+        let range = bounds(points.iter().map(|point| point.1));
+        let mut chart =
+            chart(area, 16).build_cartesian_2d(x.0..x.1, roomy((range.0, range.1 + 0.1 * (range.1 - range.0))))?;
+        mesh!(chart, axes);
+        let (from, to) = (pair[0].0.min(pair[1].0), pair[0].0.max(pair[1].0));
+        let between = points.iter().filter(|point| (from..=to).contains(&point.0)).copied();
+        chart.draw_series(LineSeries::new(points.iter().copied(), COLORS[0].stroke_width(2)))?;
+        chart.draw_series(LineSeries::new(between, COLORS[1].stroke_width(4)))?;
+        for (at, name) in pair.iter().zip(["1", "2"]) {
+            chart.draw_series([Circle::new(*at, 5, COLORS[1].filled())])?;
+            let (x, y) = chart.backend_coord(at);
+            area.draw_text(name, &style(HPos::Center, VPos::Bottom), (x, y - 8))?;
+        }
+        Ok(())
+    })
+}
+
+fn draw(size: (u32, u32), description: &str, paint: impl FnOnce(&Area) -> Drawn) -> Markup {
+    let mut svg = String::new();
+    {
+        let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+        paint(&area).and_then(|()| Ok(area.present()?)).expect("drawing into a string does not fail");
+    }
+    drawing(&svg, description)
+}
+
+fn chart<'a, 'b>(area: &'a Area<'b>, right: u32) -> ChartBuilder<'a, 'b, SVGBackend<'b>> {
+    let mut chart = ChartBuilder::on(area);
+    chart.margin(8).margin_right(right).x_label_area_size(44).y_label_area_size(62);
+    chart
+}
+
+fn style(horizontal: HPos, vertical: VPos) -> TextStyle<'static> {
+    ("sans-serif", LETTERS).into_font().color(&BLACK).pos(Pos::new(horizontal, vertical))
+}
+
+/// A value beside an axis; one that should be 0 is often not quite.
+fn tick(x: f64) -> String {
+    if x.abs() < 1e-12 { "0".into() } else { number(x) }
+}
+
+/// The smallest and the largest value; of none, 0 and 1.
+pub fn bounds(values: impl Iterator<Item = f64> + Clone) -> (f64, f64) {
+    let finite = || values.clone().filter(|value| value.is_finite());
+    let (low, high) = (finite().fold(f64::INFINITY, f64::min), finite().fold(f64::NEG_INFINITY, f64::max));
+    if low <= high { (low, high) } else { (0.0, 1.0) }
+}
+
+/// A range with some room at both ends, even if it is a single value.
+fn roomy((low, high): (f64, f64)) -> std::ops::Range<f64> {
+    let room = 0.05 * (high - low).max(1e-6 * (1.0 + high.abs()));
+    low - room..high + room
+}

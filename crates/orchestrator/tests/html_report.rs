@@ -1,0 +1,440 @@
+//! `orchestrator report` as its readers meet it: what is on the page, and what must not be.
+
+use std::collections::HashSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
+}
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_orchestrator")).current_dir(repository()).args(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A run of `config` into `folder`, whatever its verdict.
+fn train(config: &str, folder: &Path, more: &[&str]) {
+    let output = run(&[&[config, "--quiet", "--out", folder.to_str().unwrap()], more].concat());
+    assert!(matches!(output.status.code(), Some(0 | 1 | 3)), "{}", text(&output.stderr));
+}
+
+/// The page about a run's folder.
+fn report(folder: &Path) -> String {
+    let output = run(&["report", folder.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    fs::read_to_string(folder.join("report.html")).unwrap()
+}
+
+/// What is said where no report can be written.
+fn refusal(folder: &Path) -> String {
+    let page = folder.join("report.html");
+    let _ = fs::remove_file(&page);
+    let output = run(&["report", folder.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+    assert!(!page.exists());
+    text(&output.stderr)
+}
+
+fn json(folder: &Path, file: &str) -> Value {
+    serde_json::from_slice(&fs::read(folder.join(file)).unwrap()).unwrap()
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Overrides with which a network is trained without a penalty and delivered as it is.
+const UNREPAIRED: &[&str] = &["--set", "escalation.lambda=0", "--set", "repair.method=off"];
+/// Overrides with which every network is repaired, whatever it costs.
+const REPAIRED: &[&str] =
+    &["--set", "escalation.lambda=0", "--set", "certify.deliver=last", "--set", "repair.loss_growth=100"];
+
+const SECTIONS: [&str; 10] =
+    ["claims", "check", "features", "slices", "surfaces", "scores", "bounds", "training", "card", "settings"];
+
+fn sections(page: &str) -> Vec<&str> {
+    page.split("<section id=\"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+}
+
+/// One section of a page.
+fn section<'a>(page: &'a str, id: &str) -> &'a str {
+    let rest = page.split_once(&format!("<section id=\"{id}\">")).unwrap_or_else(|| panic!("no section {id}")).1;
+    rest.split_once("</section>").unwrap().0
+}
+
+/// Nothing on the page is fetched or run.
+fn assert_self_contained(page: &str) {
+    for word in
+        ["<script", "<link", "<iframe", "<object", "@import", "url(", "javascript:", "src=\"http", "href=\"http"]
+    {
+        assert!(!page.to_lowercase().contains(word), "{word}");
+    }
+    for attribute in ["src=\"", "href=\""] {
+        for value in page.split(attribute).skip(1) {
+            assert!(value.starts_with('#') || value.starts_with("data:image/svg+xml,"), "{attribute}{}", &value[..40]);
+        }
+    }
+}
+
+/// The table of least derivatives is that of `verdict.json`.
+fn assert_bounds(page: &str, folder: &Path) {
+    let bounds = section(page, "bounds");
+    for (k, queries) in json(folder, "verdict.json")["queries"].as_array().unwrap().iter().enumerate() {
+        let block = bounds.split_once(&format!("Block {}", k + 1)).unwrap().1;
+        let queries = queries.as_array().unwrap();
+        for input in queries.iter().map(|query| &query["query"]["input"]) {
+            let of_input = || queries.iter().filter(|query| query["query"]["input"] == *input);
+            let certified = of_input().filter(|query| query["verdict"].get("certified").is_some()).count();
+            let least = |key: &str| of_input().filter_map(|query| query[key].as_f64()).fold(f64::INFINITY, f64::min);
+            let (proved, met) = (least("lower_bound"), least("incumbent"));
+            let met = if met.is_finite() { format!("{met:.4}") } else { "-".into() };
+            let of_all = of_input().count();
+            let cells = format!("<td>{certified} of {of_all}</td>\n<td>{proved:.4}</td>\n<td>{met}</td>");
+            assert!(block.contains(&cells), "{cells} is missing in\n{block}");
+        }
+    }
+}
+
+#[test]
+fn a_page_has_everything_and_the_numbers_of_the_run() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    train("configs/smoke.toml", &folder, &[]);
+    let page = report(&folder);
+    assert_self_contained(&page);
+    assert_eq!(sections(&page), SECTIONS);
+
+    let head = page.split_once("<header").unwrap().1.split_once("</header>").unwrap().0;
+    for words in
+        ["smoke: proved to be monotone", "<strong>area_m2</strong> grows, the predicted rent_per_month never falls"]
+    {
+        assert!(head.contains(words), "{words} is missing in\n{head}");
+    }
+    assert!(head.contains("<strong>distance_km</strong> grows, the predicted rent_per_month never rises"), "{head}");
+
+    let summary = json(&folder, "summary.json");
+    for part in ["validation", "test"] {
+        let scores = &summary[part];
+        for value in [&scores["loss"], &scores["rmse"]] {
+            let shown = format!("{:.4}", value.as_f64().unwrap());
+            assert!(section(&page, "scores").contains(&shown), "{part} {shown}");
+        }
+    }
+    assert_bounds(&page, &folder);
+    let lambda = summary["lambda"].as_f64().unwrap();
+    assert!(section(&page, "training").contains(&format!("<td>{lambda}</td>")));
+
+    // Fingerprints and command are those of the files, and the command works as it stands.
+    let check = section(&page, "check");
+    let file = |name: &str| folder.join(name);
+    let model = certificate::Model::load(&file("model.safetensors")).unwrap();
+    let hash = |name: &str| sha256(&fs::read(file(name)).unwrap());
+    for fingerprint in [hash("certificate.jsonl"), hash("model.safetensors"), model.sha256()] {
+        assert!(check.contains(&fingerprint), "{check}");
+    }
+    let command = check.split_once("<pre>").unwrap().1.split_once("</pre>").unwrap().0;
+    let words: Vec<&str> = command.split_whitespace().collect();
+    assert_eq!(words[0], "orchestrator");
+    let checked = run(&words[1..]);
+    assert_eq!(checked.status.code(), Some(0));
+    assert!(
+        text(&checked.stdout).starts_with("Valid proof of monotonicity")
+            && check.contains("Valid proof of monotonicity")
+    );
+
+    let card = section(&page, "card");
+    let record = json(&folder, "run.json");
+    for words in [
+        record["data"]["sha256"].as_str().unwrap(),
+        record["commit"].as_str().unwrap(),
+        "Rent of 200 invented flats",
+        "CC0-1.0",
+        "128 to fit, 32 to validate, 40 to test",
+        &format!("{} parameters", model.network.parameters()),
+    ] {
+        assert!(card.contains(words), "{words} is missing in\n{card}");
+    }
+    let features = section(&page, "features");
+    assert!(features.contains("20 to 120, whole numbers in the data") && features.contains("not rise when it grows"));
+    for (id, drawings) in [("slices", 2), ("surfaces", 1), ("bounds", 2), ("training", 2)] {
+        assert_eq!(section(&page, id).matches("<svg role=\"img\"").count(), drawings, "{id}");
+    }
+
+    // Elsewhere, and without a change of the run's own page.
+    let other = temporary.path().join("other.html");
+    let output = run(&["report", folder.to_str().unwrap(), "--out", other.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(fs::read_to_string(other).unwrap(), page);
+}
+
+#[test]
+fn a_refuted_network_is_not_praised_and_its_counterexamples_are_drawn() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let more = ["--set", "certify.during_training=0", "--set", "certify.candidates=1", "--set", "train.epochs=60"];
+    train("configs/smoke.toml", &folder, &[UNREPAIRED, &more].concat());
+    let verdict = json(&folder, "verdict.json");
+    let refuted = |query: &&Value| query["verdict"].get("refuted").is_some();
+    let number = verdict["queries"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|block| block.as_array().unwrap())
+        .filter(refuted)
+        .count();
+    assert!(number > 0, "the test needs a network with violations");
+    let page = report(&folder);
+    assert_self_contained(&page);
+    assert_bounds(&page, &folder);
+    assert!(!page.contains("proved to be monotone") && !page.contains("<td>proved</td>"));
+    let whole = usize::from(verdict["verdict"].get("refuted").is_some());
+    assert!(page.contains(if whole == 1 { "proved NOT to be monotone" } else { "not certified" }));
+    let head = page.split_once("<header").unwrap().1.split_once("</header>").unwrap().0;
+    assert!(!head.contains("never falls.") && head.contains("should never fall"), "{head}");
+    let drawn = section(&page, "counterexamples");
+    assert!(drawn.contains(&format!("{number} questions")), "{drawn}");
+    assert_eq!(drawn.matches("<svg role=\"img\"").count(), number.min(6) + 2 * whole);
+}
+
+#[test]
+fn an_ensemble_and_its_repair_are_shown() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    train("configs/smoke.toml", &folder, &[REPAIRED, &["--set", "ensemble=3"]].concat());
+    let page = report(&folder);
+    assert_self_contained(&page);
+    let training = section(&page, "training");
+    assert!(training.contains("mean of 3 networks") && training.contains("Network 3, round 1: repaired"), "{training}");
+    assert!(
+        training
+            .contains("<img alt=\"The output along one input, before and after the repair\" src=\"data:image/svg+xml,")
+    );
+    let before = json(&folder, "summary.json")["before_repair"]["test"]["loss"].as_f64().unwrap();
+    let scores = section(&page, "scores");
+    assert!(scores.contains("test, before the repair") && scores.contains(&format!("{before:.4}")), "{scores}");
+}
+
+/// A table and a manifest whose every text tries to get out of its place.
+fn evil_data(folder: &Path) -> PathBuf {
+    let example = repository().join("datasets/example");
+    let table = fs::read_to_string(example.join("rent.csv")).unwrap();
+    let manifest = fs::read_to_string(example.join("manifest.toml")).unwrap();
+    let evil = "<script>alert(1)</script>";
+    let table = table.replace("area_m2", evil).replace("district", "</td><img src=x onerror=alert(2)>");
+    let manifest = manifest
+        .replace("area_m2", evil)
+        .replace("district", "</td><img src=x onerror=alert(2)>")
+        .replace("Rent of 200 invented flats", "</title><script>alert(3)</script>")
+        .replace("CC0-1.0", "<link rel=stylesheet href=http://example.com/x.css>")
+        .replace("invented; written by generate.py", "<iframe src=http://example.com></iframe> & 'more'");
+    let old = manifest.lines().find_map(|line| line.strip_prefix("sha256 = ")).unwrap().to_owned();
+    let manifest = manifest.replace(&old, &format!("{:?}", sha256(table.as_bytes())));
+    fs::write(folder.join("rent.csv"), table).unwrap();
+    fs::write(folder.join("manifest.toml"), manifest).unwrap();
+    let config = fs::read_to_string(repository().join("configs/smoke.toml")).unwrap();
+    let path = folder.join("evil.toml");
+    fs::write(&path, config.replace("../datasets/example/manifest.toml", "manifest.toml")).unwrap();
+    path
+}
+
+#[test]
+fn a_feature_called_script_does_no_harm() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("it's <b>here</b>");
+    train(evil_data(temporary.path()).to_str().unwrap(), &folder, REPAIRED);
+    let page = report(&folder);
+    assert_self_contained(&page);
+    assert_eq!(sections(&page), SECTIONS);
+    for harmless in
+        ["&lt;script&gt;alert(1)", "&lt;/td&gt;&lt;img", "&lt;/title&gt;&lt;script&gt;", "&lt;iframe", "&lt;b&gt;here"]
+    {
+        assert!(page.contains(harmless), "{harmless}");
+    }
+    assert_eq!(page.matches("<title>").count(), 1);
+    for tag in ["<img src=x", "<b>here"] {
+        assert!(!page.contains(tag), "{tag}");
+    }
+    // Every tag is one of those that the page is made of.
+    let known: HashSet<&str> =
+        "html head meta title style body header h1 h2 h3 p strong ul li nav a main section div table \
+        thead tbody tr th td dl dt dd pre code figure figcaption svg rect line polyline circle text img !DOCTYPE"
+            .split_whitespace()
+            .collect();
+    for tag in page.split('<').skip(1).map(|rest| rest.trim_start_matches('/')) {
+        let name = tag.split(|c: char| !c.is_ascii_alphanumeric() && c != '!').next().unwrap();
+        assert!(known.contains(name), "<{name}");
+    }
+}
+
+#[test]
+fn what_is_no_finished_run_is_refused_with_the_reason() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    fs::create_dir(&folder).unwrap();
+    assert!(refusal(&folder).contains("not the folder of a run"), "{}", refusal(&folder));
+    assert!(refusal(&temporary.path().join("missing")).contains("not the folder of a run"));
+
+    train(evil_data(temporary.path()).to_str().unwrap(), &folder, &[]);
+    let at = |name: &str| folder.join(name);
+    let moved = |name: &str, change: &dyn Fn(&str) -> Option<String>, expected: &str| {
+        let before = fs::read(at(name)).unwrap();
+        match change(&text(&before)) {
+            Some(after) => fs::write(at(name), after).unwrap(),
+            None => fs::remove_file(at(name)).unwrap(),
+        }
+        let said = refusal(&folder);
+        assert!(said.contains(expected), "{name}: {said}");
+        fs::write(at(name), before).unwrap();
+    };
+    moved("summary.json", &|_| None, "this run is not finished");
+    moved("model.safetensors", &|_| None, "before it had a network");
+    moved("verdict.json", &|_| None, "missing");
+    moved("run.json", &|_| Some("{".into()), "damaged");
+    moved("summary.json", &|text| Some(text.replace("verdict\": \"certified", "verdict\": \"refuted")), "contradict");
+    // A proof is believed only if it is one, and of this claim.
+    moved("certificate.jsonl", &|text| Some(text.replacen("increasing", "decreasing", 1)), "not a valid certificate");
+    moved("certificate.jsonl", &|_| None, "certificate.jsonl");
+    let smooth = "name = \"x\"\n[smooth]\nloss = \"least_squares\"\n";
+    moved("config.toml", &|_| Some(smooth.into()), "multistart");
+    moved("run.json", &|text| Some(text.replace("\"sha256\": \"", "\"sha256\": \"0")), "the data were changed");
+    report(&folder);
+    // Ranges that moved since would put wrong numbers beside every axis.
+    let manifest = temporary.path().join("manifest.toml");
+    let before = fs::read_to_string(&manifest).unwrap();
+    fs::write(&manifest, before.replace("range = [20, 120]", "range = [20, 130]")).unwrap();
+    assert!(refusal(&folder).contains("manifest was changed"), "{}", refusal(&folder));
+}
+
+/// In a real browser, wide and narrow: every section has dark letters, and drawings are seen where they should be.
+#[test]
+fn a_browser_shows_text_and_drawings() {
+    let Some(browser) = browser() else {
+        eprintln!("SKIPPED: there is no chromium on the PATH to look at the page with");
+        return;
+    };
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    train("configs/smoke.toml", &folder, REPAIRED);
+    let page = report(&folder);
+    // A line of a colour of its own over every section says where on the picture it begins.
+    let colour = |k: usize| [255, 0, 16 + k as u8];
+    let lines: String = (0..)
+        .zip(sections(&page))
+        .map(|(k, id)| format!("#{id} {{ border-top: 3px solid #ff00{:02x}; }}\n", 16 + k))
+        .collect();
+    let with_style = |style: &str| page.replacen("</head>", &format!("<style>{style}</style></head>"), 1);
+    for width in [500, 1280] {
+        let look = |name: &str, style: &str| {
+            let file = temporary.path().join(format!("{name}.html"));
+            fs::write(&file, with_style(style)).unwrap();
+            Picture::of(&browser, &file, (width, 12_000))
+        };
+        let whole = look("whole", &lines);
+        let bare = look("bare", &format!("{lines} svg, img {{ visibility: hidden; }}"));
+        let starts: Vec<usize> = (0..SECTIONS.len()).map(|k| whole.line_of(colour(k)).expect(SECTIONS[k])).collect();
+        for (k, id) in SECTIONS.iter().enumerate() {
+            let lines = starts[k]..*starts.get(k + 1).unwrap_or(&whole.height);
+            let dark = bare.count(lines.clone(), |pixel| pixel.iter().all(|level| *level < 110));
+            assert!(dark > 600, "{id}: {dark} dark pixels of text in a window of {width}");
+            let drawn =
+                lines.map(|y| (0..whole.width).filter(|&x| whole.at(x, y) != bare.at(x, y)).count()).sum::<usize>();
+            let expected = ["slices", "surfaces", "bounds", "training"].contains(id);
+            assert_eq!(drawn > 3000, expected, "{id}: drawings change {drawn} pixels in a window of {width}");
+        }
+    }
+}
+
+fn browser() -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    let places: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let found = |name: &str| places.iter().map(|place| place.join(name)).find(|file| file.is_file());
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find_map(found)
+}
+
+/// What a browser painted, as red, green and blue.
+struct Picture {
+    width: usize,
+    height: usize,
+    pixels: Vec<[u8; 3]>,
+}
+
+impl Picture {
+    fn of(browser: &Path, page: &Path, (width, height): (usize, usize)) -> Self {
+        let png = page.with_extension("png");
+        let output = Command::new(browser)
+            .args(["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1"])
+            .arg(format!("--user-data-dir={}", page.with_extension("profile").display()))
+            .arg(format!("--window-size={width},{height}"))
+            .arg(format!("--screenshot={}", png.display()))
+            .arg(format!("file://{}", page.display()))
+            .output()
+            .unwrap();
+        let bytes = fs::read(&png).unwrap_or_else(|_| panic!("no picture: {}", text(&output.stderr)));
+        Self::decode(&bytes)
+    }
+
+    fn at(&self, x: usize, y: usize) -> [u8; 3] {
+        self.pixels[y * self.width + x]
+    }
+
+    /// The first line with a pixel of this colour.
+    fn line_of(&self, colour: [u8; 3]) -> Option<usize> {
+        self.pixels.iter().position(|pixel| *pixel == colour).map(|place| place / self.width)
+    }
+
+    fn count(&self, lines: std::ops::Range<usize>, what: impl Fn(&[u8; 3]) -> bool) -> usize {
+        self.pixels[lines.start * self.width..lines.end * self.width].iter().filter(|pixel| what(pixel)).count()
+    }
+
+    /// A PNG with eight bits per channel, as browsers write it.
+    fn decode(png: &[u8]) -> Self {
+        let word = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap()) as usize;
+        let (width, height, channels) = (word(16), word(20), if png[25] == 6 { 4 } else { 3 });
+        assert_eq!((png[24], png[28]), (8, 0), "eight bits, not interlaced");
+        let (mut at, mut packed) = (8, Vec::new());
+        while at < png.len() {
+            if &png[at + 4..at + 8] == b"IDAT" {
+                packed.extend(&png[at + 8..at + 8 + word(at)]);
+            }
+            at += 12 + word(at);
+        }
+        let mut raw = Vec::new();
+        std::io::Read::read_to_end(&mut flate2::read::ZlibDecoder::new(&packed[..]), &mut raw).unwrap();
+        let mut before = vec![0; width * channels];
+        let mut pixels = Vec::new();
+        for line in raw.chunks(1 + width * channels) {
+            let mut now = line[1..].to_vec();
+            for k in 0..now.len() {
+                let left = if k < channels { 0 } else { now[k - channels] };
+                let corner = if k < channels { 0 } else { before[k - channels] };
+                now[k] = now[k].wrapping_add(predicted(line[0], left, before[k], corner));
+            }
+            pixels.extend(now.chunks(channels).map(|pixel| [pixel[0], pixel[1], pixel[2]]));
+            before = now;
+        }
+        Self { width, height, pixels }
+    }
+}
+
+/// What a filter of PNG expects from the neighbours of a byte.
+fn predicted(filter: u8, left: u8, above: u8, corner: u8) -> u8 {
+    match filter {
+        0 => 0,
+        1 => left,
+        2 => above,
+        3 => ((u16::from(left) + u16::from(above)) / 2) as u8,
+        _ => {
+            let [a, b, c] = [left, above, corner].map(i32::from);
+            let distance = |x: i32| (a + b - c - x).abs();
+            [(a, left), (b, above), (c, corner)].into_iter().min_by_key(|(x, _)| distance(*x)).unwrap().1
+        }
+    }
+}
