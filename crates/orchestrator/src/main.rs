@@ -5,6 +5,7 @@ mod certification;
 mod compare;
 mod comparison;
 mod config;
+mod data_command;
 mod ensemble;
 mod error;
 mod escalation;
@@ -107,6 +108,8 @@ enum Command {
     ///
     /// Exit status: 0 trained; 2 bad usage, configuration or data, or no start with a finite end; 130 interrupted.
     Multistart(multistart::MultistartArgs),
+    /// List the data sets, download the table of one, or check it.
+    Data(data_command::DataArgs),
     /// Print the mixed-integer programme of one query, for any other solver.
     Export(ExportArgs),
 }
@@ -213,6 +216,7 @@ fn dispatch(cli: Cli) -> u8 {
         (Some(Command::BatchTask(args)), _) => batch::task(&args),
         (Some(Command::Table(args)), _) => batch::table(&args),
         (Some(Command::Multistart(args)), _) => multistart::multistart(&args),
+        (Some(Command::Data(args)), _) => data_command::data(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
     };

@@ -131,7 +131,11 @@ mod tests {
                     by_hand.iter_mut().zip(g).for_each(|(a, g)| *a += change * g);
                 }
             }
-            let nearest = project(&from, &cuts, 0.5).unwrap();
+            // Very rarely the interior-point method stops short, and says so; the repair then ends undecided.
+            let nearest = match project(&from, &cuts, 0.5) {
+                Err(NoProjection::Numerical(reason)) => return Err(TestCaseError::reject(reason)),
+                nearest => nearest.unwrap(),
+            };
             for (a, b) in nearest.iter().zip(&by_hand) {
                 prop_assert!((a - b).abs() < 1e-3, "{nearest:?} {by_hand:?}");
             }

@@ -139,8 +139,11 @@ impl Part {
         Ok(())
     }
 
-    fn sha256(&self) -> Result<String> {
-        let bytes = fs::read(&self.path).map_err(|source| self.error(source))?;
+    /// Read through the handle that holds the lock, which may keep others out.
+    fn sha256(&mut self) -> Result<String> {
+        let mut bytes = Vec::new();
+        let read = self.file.rewind().and_then(|()| self.file.read_to_end(&mut bytes));
+        read.map_err(|source| self.error(source))?;
         Ok(Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 

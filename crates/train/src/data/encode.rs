@@ -62,6 +62,13 @@ impl Encoder {
                 self.features.push(Feature { name, direction: *direction, range, kind, clamped: 0 });
                 self.columns.push(Code::Scale(range));
             }
+            ColumnKind::Ordinal { levels, direction } => {
+                let steps = levels.len() - 1;
+                let range = Interval::new(0.0, steps as f64);
+                let kind = FeatureKind::Integer { steps: steps as u32 };
+                self.features.push(Feature { name, direction: *direction, range, kind, clamped: 0 });
+                self.columns.push(Code::Scale(range));
+            }
             ColumnKind::Categorical { values } => {
                 self.features.extend(values.iter().map(|value| Feature {
                     name: format!("{name}={value}"),

@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::{self, Formatter};
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use certificate::{Direction, Interval};
@@ -29,13 +30,22 @@ pub struct Manifest {
     pub file: PathBuf,
     /// The same table relative to the folder of data sets, where it is looked for if it is not beside the manifest.
     pub dataset_path: Option<PathBuf>,
-    /// SHA-256 of the table's bytes as they are stored (compressed, if it is), in hexadecimal.
+    /// SHA-256 of the bytes of a file of this name (compressed, if it is), in hexadecimal. Where only a file with `.gz`
+    /// added to the name is found, the checksum is that of what it holds.
     pub sha256: String,
     /// A second file with the same columns, whose rows follow those of the first.
-    pub continued: Option<Continued>,
+    pub continued: Option<TableFile>,
+    /// Where the table, or what it is made from, can be downloaded.
+    #[serde(default, rename = "download")]
+    pub downloads: Vec<Download>,
+    /// Number of rows that the filters leave, for those who have not got the table.
+    pub rows: Option<usize>,
     /// Between cells; one ASCII character. Spaces around a cell never count.
     #[serde(default = "comma", deserialize_with = "ascii")]
     pub delimiter: u8,
+    /// Lines that begin with this ASCII character are no rows.
+    #[serde(default, deserialize_with = "optional_ascii")]
+    pub comment: Option<u8>,
     /// Names of all columns, if the file has no header line.
     pub column_names: Option<Vec<String>>,
     /// What stands in a cell whose value is missing, besides the empty text.
@@ -54,18 +64,50 @@ pub struct Manifest {
     pub splits: BTreeMap<String, Split>,
     /// The split to take if none is asked for.
     pub default_split: String,
+    /// What the splits of these names change in the table.
+    #[serde(default, rename = "variant")]
+    pub variants: BTreeMap<String, Variant>,
 }
 
-/// A file whose rows follow those of the first: some tables are published as a training and a test file.
+/// A file of the table: there may be a second one, since some tables are published as a training and a test file.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Continued {
+pub struct TableFile {
     /// The file, relative to the manifest.
     pub file: PathBuf,
     /// The same relative to the folder of data sets.
     pub dataset_path: Option<PathBuf>,
-    /// SHA-256 of its bytes as they are stored.
+    /// SHA-256 of the bytes of a file of this name.
     pub sha256: String,
+}
+
+/// Where a file can be had.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Download {
+    /// Canonical address.
+    pub url: String,
+    /// Name to store it under: that of a file of the table, or of what the table is made from.
+    pub file: PathBuf,
+    /// SHA-256 of its bytes, if it is no file of the table, whose own is known. A file without any is not downloaded,
+    /// only pointed at: nobody could say whether it is the right one.
+    pub sha256: Option<String>,
+    /// Whether the site gives it only to those who have logged in there.
+    #[serde(default)]
+    pub login: bool,
+    /// How the table is made from it, for people; `FILE` in it stands for where it lies.
+    pub unpack: Option<String>,
+}
+
+/// What a split changes in the table before it divides the rows: for reproducing how others have read it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Variant {
+    /// List of rows that are left out, one a line, relative to the manifest. They are counted from 0 in the file
+    /// without the header, the second file going on after the first; what the filters drop counts too.
+    pub drop_rows: Option<PathBuf>,
+    /// A numeric target is replaced by its remainder, before filters look at it.
+    pub target_modulo: Option<NonZeroU32>,
 }
 
 /// Where the data come from.
@@ -123,6 +165,13 @@ pub enum ColumnKind {
         /// All texts that occur.
         values: Vec<String>,
     },
+    /// One of these texts, which have an order: one integer feature, the position from 0.
+    Ordinal {
+        /// All texts that occur, the lowest first.
+        levels: Vec<String>,
+        /// How the outputs have to follow it.
+        direction: Direction,
+    },
 }
 
 /// The keys of `[[feature]]`, before it is known whether they fit together.
@@ -134,6 +183,7 @@ struct FeatureKeys {
     integer: Option<bool>,
     direction: Option<Direction>,
     values: Option<Vec<String>>,
+    levels: Option<Vec<String>>,
 }
 
 /// The range of a numeric column: `[min, max]`, or `"fit"`.
@@ -161,6 +211,8 @@ pub enum Target {
         positive: String,
         /// The text that means 0.
         negative: String,
+        /// Taken off the end of a cell where it stands there.
+        strip_suffix: Option<String>,
     },
     /// A number, scaled from its range to `[0, 1]`.
     Regression {
@@ -195,6 +247,12 @@ pub enum Split {
         /// File of the rows to test with.
         test: PathBuf,
         /// Taken from the end of `train`.
+        #[serde(default, deserialize_with = "fraction")]
+        validation: f64,
+    },
+    /// The second file of the table is the test part.
+    Files {
+        /// Taken from the end of the first file.
         #[serde(default, deserialize_with = "fraction")]
         validation: f64,
     },
@@ -240,6 +298,12 @@ impl Manifest {
         Ok(manifest)
     }
 
+    /// The files of the table, in order.
+    pub fn files(&self) -> Vec<TableFile> {
+        let Self { file, dataset_path, sha256, .. } = self.clone();
+        [TableFile { file, dataset_path, sha256 }].into_iter().chain(self.continued.clone()).collect()
+    }
+
     /// The split called `name`, or the default one.
     ///
     /// # Errors
@@ -260,6 +324,9 @@ impl Manifest {
             return Err(DataError::NoFeature { file: file.into() });
         }
         self.split(None, file)?;
+        for name in self.variants.keys() {
+            self.split(Some(name), file)?;
+        }
 
         let repeated = |column: &str| DataError::RepeatedColumn { file: file.into(), column: column.into() };
         let mut directions = HashMap::new();
@@ -286,7 +353,7 @@ impl ColumnKind {
     /// How the outputs have to follow the column. A categorical one has no order, so it is always free.
     pub fn direction(&self) -> Direction {
         match self {
-            Self::Numeric { direction, .. } => *direction,
+            Self::Numeric { direction, .. } | Self::Ordinal { direction, .. } => *direction,
             Self::Categorical { .. } => Direction::Free,
         }
     }
@@ -296,9 +363,9 @@ impl TryFrom<FeatureKeys> for FeatureColumn {
     type Error = String;
 
     fn try_from(keys: FeatureKeys) -> std::result::Result<Self, String> {
-        let FeatureKeys { column, range, integer, direction, values } = keys;
-        let kind = match (range, values) {
-            (Some(range), None) => {
+        let FeatureKeys { column, range, integer, direction, values, levels } = keys;
+        let kind = match (range, values, levels) {
+            (Some(range), None, None) => {
                 let integer = integer.unwrap_or(false);
                 match range {
                     Range::Declared(Interval { lower, upper })
@@ -309,25 +376,26 @@ impl TryFrom<FeatureKeys> for FeatureColumn {
                     _ => ColumnKind::Numeric { range, integer, direction: direction.unwrap_or(Direction::Free) },
                 }
             }
-            (None, Some(_)) if direction.is_some_and(|direction| direction != Direction::Free) => {
+            (None, Some(_), None) if direction.is_some_and(|direction| direction != Direction::Free) => {
                 return Err(format!(
                     "categorical feature `{column}` cannot be monotone, its values have no order: remove `direction`, or \
-                     give the column numbers and a `range`"
+                     list them as `levels` if they have one"
                 ));
             }
-            (None, Some(_)) if integer.is_some() => {
+            (None, Some(_), None) | (None, None, Some(_)) if integer.is_some() => {
                 return Err(format!("categorical feature `{column}`: `integer` belongs to numeric features"));
             }
-            (None, Some(values)) => {
-                let distinct = values.iter().collect::<BTreeSet<_>>().len();
-                if values.len() < 2 || distinct < values.len() {
-                    return Err(format!("categorical feature `{column}`: expected two or more different values"));
-                }
-                ColumnKind::Categorical { values }
+            (None, Some(texts), None) | (None, None, Some(texts)) if !are_different(&texts) => {
+                return Err(format!("categorical feature `{column}`: expected two or more different values"));
             }
-            (Some(_), Some(_)) | (None, None) => {
+            (None, Some(values), None) => ColumnKind::Categorical { values },
+            (None, None, Some(levels)) => {
+                ColumnKind::Ordinal { levels, direction: direction.unwrap_or(Direction::Free) }
+            }
+            _ => {
                 return Err(format!(
-                    "feature `{column}`: expected either `range` (a numeric feature) or `values` (a categorical one)"
+                    "feature `{column}`: expected either `range` (a numeric feature), `values` (a categorical one) or \
+                     `levels` (one with an order)"
                 ));
             }
         };
@@ -344,7 +412,7 @@ impl<'de> Deserialize<'de> for FeatureColumn {
             type Value = FeatureColumn;
 
             fn expecting(&self, f: &mut Formatter) -> fmt::Result {
-                f.write_str("a feature with `column` and either `range` or `values`")
+                f.write_str("a feature with `column` and either `range`, `values` or `levels`")
             }
 
             fn visit_map<A: MapAccess<'de>>(self, keys: A) -> std::result::Result<FeatureColumn, A::Error> {
@@ -407,7 +475,16 @@ fn ascii<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u8, 
     u8::try_from(character)
         .ok()
         .filter(u8::is_ascii)
-        .ok_or_else(|| de::Error::custom(format!("expected an ASCII character as delimiter, found `{character}`")))
+        .ok_or_else(|| de::Error::custom(format!("expected an ASCII character, found `{character}`")))
+}
+
+fn optional_ascii<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<u8>, D::Error> {
+    ascii(deserializer).map(Some)
+}
+
+/// Whether there are two texts or more, and none of them twice.
+fn are_different(texts: &[String]) -> bool {
+    texts.len() >= 2 && texts.iter().collect::<BTreeSet<_>>().len() == texts.len()
 }
 
 fn comma() -> u8 {

@@ -28,10 +28,13 @@ use std::path::{Path, PathBuf};
 
 use certificate::{Direction, Domain, IntegerFeature, Interval, MonotoneFeatures};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use self::encode::Encoder;
 pub use self::error::{Cell, DataError, Result};
-pub use self::manifest::{ColumnKind, Continued, FeatureColumn, Filter, Manifest, Range, Source, Split, Target};
+pub use self::manifest::{
+    ColumnKind, Download, FeatureColumn, Filter, Manifest, Range, Source, Split, TableFile, Target, Variant,
+};
 use self::table::Table;
 
 /// Name of the environment variable with the folder in which tables are looked for that are not beside their manifest.
@@ -62,7 +65,8 @@ pub struct DataSet {
     pub split_seed: Option<u64>,
     /// The file that was read, the first if there are two.
     pub file: PathBuf,
-    /// SHA-256 of its bytes in hexadecimal; of two files, of the bytes of both one after the other.
+    /// SHA-256 in hexadecimal of the bytes whose checksum the manifest gives; of two files, of the bytes of both one
+    /// after the other.
     pub sha256: String,
 }
 
@@ -169,24 +173,28 @@ impl DataSet {
         let manifest = Manifest::read(path)?;
         let (split_name, split) = manifest.split(split, path)?;
 
-        let path_in_datasets = manifest.dataset_path.as_deref();
-        let file = table::locate(&manifest, &manifest.file, path_in_datasets, folder, datasets)?;
-        let (mut bytes, mut sha256) = table::read_checked(&file, &manifest.sha256)?;
-        let mut table = Table::parse(&manifest, &file, &bytes)?;
-        if let Some(continued) = &manifest.continued {
-            let path_in_datasets = continued.dataset_path.as_deref();
-            let second = table::locate(&manifest, &continued.file, path_in_datasets, folder, datasets)?;
-            let (more, _) = table::read_checked(&second, &continued.sha256)?;
-            table.append(Table::parse(&manifest, &second, &more)?);
-            bytes.extend(more);
-            sha256 = table::sha256(&bytes);
+        let variant = manifest.variants.get(split_name).cloned().unwrap_or_default();
+
+        let [first, others @ ..] = &manifest.files()[..] else { unreachable!("a manifest names a file") };
+        let mut digest = Sha256::new();
+        let mut read = |table_file: &TableFile| {
+            let file = table_file.locate(&manifest.source, folder, datasets)?;
+            let table = Table::parse(&manifest, &variant, &file, &table_file.read(&file, &mut digest)?)?;
+            Ok((file, table))
+        };
+        let (file, mut table) = read(first)?;
+        for other in others {
+            table.append(read(other)?.1);
         }
-        let parts = split.divide(split_name, seed, table.rows.len(), folder)?;
+        if let Some(list) = &variant.drop_rows {
+            table.drop_listed(&folder.join(list))?;
+        }
+        let parts = split.divide(split_name, seed, &table, folder)?;
         let mut encoder = Encoder::new(&manifest.features, &manifest.target, &table, &parts.fit, &file)?;
 
         let split_seed = match split {
             Split::Random { seed: default, .. } => Some(seed.unwrap_or(*default)),
-            Split::Indices { .. } | Split::FileOrder { .. } => None,
+            Split::Indices { .. } | Split::Files { .. } | Split::FileOrder { .. } => None,
         };
         Ok(Self {
             fit: encoder.encode(&table, &parts.fit),
@@ -200,7 +208,7 @@ impl DataSet {
             name: manifest.name,
             title: manifest.title,
             file,
-            sha256,
+            sha256: table::hexadecimal(&digest.finalize()),
         })
     }
 

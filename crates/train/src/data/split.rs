@@ -6,6 +6,7 @@ use rand_chacha::rand_core::SeedableRng;
 
 use super::error::{DataError, Result};
 use super::manifest::Split;
+use super::table::Table;
 use crate::seeds::below;
 
 /// The rows of each part, in the order in which they are to be used.
@@ -17,12 +18,13 @@ pub(super) struct Parts {
 }
 
 impl Split {
-    /// Divides the numbers below `rows`. `name` is that of the split, `folder` that of the manifest; `seed` takes the
-    /// place of the split's own.
+    /// Divides the positions of the rows of a table. `name` is that of the split, `folder` that of the manifest; `seed`
+    /// takes the place of the split's own.
     ///
     /// # Errors
-    /// If an index file cannot be read or does not fit to `rows`, or a part is empty that should not be.
-    pub(super) fn divide(&self, name: &str, seed: Option<u64>, rows: usize, folder: &Path) -> Result<Parts> {
+    /// If an index file cannot be read or does not fit to the table, or a part is empty that should not be.
+    pub(super) fn divide(&self, name: &str, seed: Option<u64>, table: &Table, folder: &Path) -> Result<Parts> {
+        let rows = table.rows.len();
         let (mut fit, test, validation) = match self {
             Self::Indices { train, test, validation } => {
                 let mut listed = vec![false; rows];
@@ -33,6 +35,10 @@ impl Split {
                     return Err(DataError::UnlistedRows { split: name.into(), count, first, rows });
                 }
                 (train, test, *validation)
+            }
+            Self::Files { validation } => {
+                let first = table.rows_of_first_file();
+                ((0..first).collect(), (first..rows).collect(), *validation)
             }
             Self::Random { seed: default, test, validation } => {
                 let mut order = permutation(rows, seed.unwrap_or(*default));
@@ -73,7 +79,7 @@ fn permutation(n: usize, seed: u64) -> Vec<usize> {
 }
 
 /// Reads one index a line and marks each as listed.
-fn read_indices(file: &Path, listed: &mut [bool]) -> Result<Vec<usize>> {
+pub(super) fn read_indices(file: &Path, listed: &mut [bool]) -> Result<Vec<usize>> {
     let text = fs::read_to_string(file).map_err(|source| DataError::Read { file: file.into(), source })?;
     let mut indices = Vec::new();
     for (i, found) in text.lines().map(str::trim).enumerate() {

@@ -1,6 +1,5 @@
-use std::borrow::Cow;
 use std::fs;
-use std::io::{self, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use certificate::Interval;
@@ -8,7 +7,8 @@ use flate2::read::MultiGzDecoder;
 use sha2::{Digest, Sha256};
 
 use super::error::{Cell, DataError, Result, nearest};
-use super::manifest::{ColumnKind, Filter, Manifest, Range, Target};
+use super::manifest::{ColumnKind, Filter, Manifest, Range, Source, TableFile, Target, Variant};
+use super::split::read_indices;
 
 /// The rows of a file that pass the filters, and of these the columns that are used, as numbers.
 #[derive(Debug)]
@@ -20,8 +20,8 @@ pub(super) struct Table {
     pub targets: Vec<f64>,
     /// For each row its number in the file, counted from 0 without the header.
     pub rows: Vec<usize>,
-    /// Number of rows in the file, used or not.
-    length: usize,
+    /// Number of rows in each file, used or not.
+    lengths: Vec<usize>,
     columns: usize,
 }
 
@@ -31,20 +31,20 @@ impl Table {
         &self.values[row * self.columns..(row + 1) * self.columns]
     }
 
-    /// Reads the `bytes` of `file`, which is named in errors and tells by its ending whether they are compressed.
+    /// Reads the `text` of `file`, which is named in errors.
     ///
     /// # Errors
     /// At the first cell, row or column that is not as the manifest says.
-    pub fn parse(manifest: &Manifest, file: &Path, bytes: &[u8]) -> Result<Self> {
+    pub fn parse(manifest: &Manifest, variant: &Variant, file: &Path, text: &[u8]) -> Result<Self> {
         let unreadable = |source| DataError::Table { file: file.into(), source };
-        let text = decompress(file, bytes).map_err(|source| unreadable(source.into()))?;
         let mut reader = csv::ReaderBuilder::new()
             .delimiter(manifest.delimiter)
             .has_headers(manifest.column_names.is_none())
             .trim(csv::Trim::All)
+            .comment(manifest.comment)
             // The length of rows is checked below, against the header and with a line number.
             .flexible(true)
-            .from_reader(text.as_ref());
+            .from_reader(text);
         let header = match &manifest.column_names {
             Some(names) => names.clone(),
             None => reader.headers().map_err(unreadable)?.iter().map(String::from).collect(),
@@ -55,7 +55,7 @@ impl Table {
             values: Vec::new(),
             targets: Vec::new(),
             rows: Vec::new(),
-            length: 0,
+            lengths: vec![0],
             columns: columns.features.len(),
         };
         let mut record = csv::StringRecord::new();
@@ -63,7 +63,7 @@ impl Table {
             if !reader.read_record(&mut record).map_err(unreadable)? {
                 break;
             }
-            let row_reader = RowReader { manifest, file, text: &text, record: &record };
+            let row_reader = RowReader { manifest, variant, file, text, record: &record };
             if record.len() != header.len() {
                 let (line, expected, found) = (row_reader.line(), header.len(), record.len());
                 return Err(DataError::RowLength { file: file.into(), line, expected, found });
@@ -72,17 +72,42 @@ impl Table {
                 row_reader.append(&columns, &mut table)?;
                 table.rows.push(row);
             }
-            table.length = row + 1;
+            table.lengths[0] = row + 1;
         }
         Ok(table)
     }
 
-    /// Adds the rows of a table with the same columns; their numbers go on after the last row of this file.
+    /// Adds the rows of a table with the same columns; their numbers go on after the last row of this one.
     pub fn append(&mut self, other: Self) {
+        let length = self.length();
         self.values.extend(other.values);
         self.targets.extend(other.targets);
-        self.rows.extend(other.rows.iter().map(|row| self.length + row));
-        self.length += other.length;
+        self.rows.extend(other.rows.iter().map(|row| length + row));
+        self.lengths.extend(other.lengths);
+    }
+
+    /// Leaves out the rows that the list in `file` names by their number in the files.
+    ///
+    /// # Errors
+    /// If the list cannot be read, or names a row twice or one that does not exist.
+    pub fn drop_listed(&mut self, file: &Path) -> Result<()> {
+        let mut listed = vec![false; self.length()];
+        read_indices(file, &mut listed)?;
+        let kept: Vec<_> = (0..self.rows.len()).filter(|&row| !listed[self.rows[row]]).collect();
+        self.values = kept.iter().flat_map(|&row| self.row(row)).copied().collect();
+        self.targets = kept.iter().map(|&row| self.targets[row]).collect();
+        self.rows = kept.iter().map(|&row| self.rows[row]).collect();
+        Ok(())
+    }
+
+    /// How many of the rows are from the first file; they stand before the others.
+    pub fn rows_of_first_file(&self) -> usize {
+        self.rows.partition_point(|&row| row < self.lengths[0])
+    }
+
+    /// Number of rows in all files, used or not.
+    fn length(&self) -> usize {
+        self.lengths.iter().sum()
     }
 }
 
@@ -120,6 +145,7 @@ impl Columns {
 /// One row of the file.
 struct RowReader<'a> {
     manifest: &'a Manifest,
+    variant: &'a Variant,
     file: &'a Path,
     text: &'a [u8],
     record: &'a csv::StringRecord,
@@ -161,13 +187,16 @@ impl RowReader<'_> {
                     }
                     number
                 }
-                ColumnKind::Categorical { values } => self.category(column, text, values)? as f64,
+                ColumnKind::Categorical { values: texts } | ColumnKind::Ordinal { levels: texts, .. } => {
+                    self.category(column, text, texts)? as f64
+                }
             };
             table.values.push(value);
         }
         let text = self.present(self.manifest.target.column(), columns.target)?;
         table.targets.push(match &self.manifest.target {
-            Target::Binary { column, positive, negative } => {
+            Target::Binary { column, positive, negative, strip_suffix } => {
+                let text = strip_suffix.as_ref().and_then(|suffix| text.strip_suffix(suffix)).unwrap_or(text);
                 self.category(column, text, &[negative.clone(), positive.clone()])? as f64
             }
             Target::Regression { column, range } => self.in_range(column, text, *range)?,
@@ -184,8 +213,9 @@ impl RowReader<'_> {
     /// Counted from its bytes: the line that `csv` gives is one too small after CRLF and after an empty line.
     fn line(&self) -> usize {
         let before = self.record.position().map_or(0, |position| position.byte() as usize);
-        let blank = self.text[before..].iter().take_while(|byte| matches!(byte, b'\r' | b'\n')).count();
-        1 + self.text[..before + blank].iter().filter(|byte| **byte == b'\n').count()
+        let is_row = |line: &[u8]| !matches!(line, b"" | b"\r") && line.first() != self.manifest.comment.as_ref();
+        let skipped = self.text[before..].split(|byte| *byte == b'\n').take_while(|line| !is_row(line)).count();
+        1 + self.text[..before].iter().filter(|byte| **byte == b'\n').count() + skipped
     }
 
     fn is_missing(&self, text: &str) -> bool {
@@ -202,7 +232,11 @@ impl RowReader<'_> {
 
     fn number(&self, column: &str, text: &str) -> Result<f64> {
         let number = text.parse().ok().filter(|number: &f64| number.is_finite());
-        number.ok_or_else(|| DataError::NotANumber { cell: self.cell(column), found: text.into() })
+        let number = number.ok_or_else(|| DataError::NotANumber { cell: self.cell(column), found: text.into() })?;
+        Ok(match self.variant.target_modulo {
+            Some(modulus) if column == self.manifest.target.column() => number.rem_euclid(modulus.get().into()),
+            _ => number,
+        })
     }
 
     fn in_range(&self, column: &str, text: &str, range: Range) -> Result<f64> {
@@ -225,60 +259,82 @@ impl RowReader<'_> {
     }
 }
 
-/// The text of a table whose file name ends in `.gz`, or else the bytes as they are.
-fn decompress<'a>(file: &Path, bytes: &'a [u8]) -> io::Result<Cow<'a, [u8]>> {
-    if file.extension().is_none_or(|extension| extension != "gz") {
-        return Ok(bytes.into());
+impl TableFile {
+    /// Where the file lies: beside the manifest, or else under the folder of data sets, at `dataset_path`. In both places
+    /// it may be compressed, with `.gz` added to its name.
+    pub fn find(&self, folder: &Path, datasets: Option<&Path>) -> Option<PathBuf> {
+        let places = [Some(folder.join(&self.file)), self.elsewhere(datasets)].into_iter().flatten();
+        places.flat_map(|place| [place.clone(), place.with_added_extension("gz")]).find(|place| place.exists())
     }
-    let mut text = Vec::new();
-    MultiGzDecoder::new(bytes).read_to_end(&mut text)?;
-    Ok(text.into())
+
+    /// Checks that `path`, where the file was found, holds what it should.
+    ///
+    /// # Errors
+    /// If it cannot be read or decompressed, or has another checksum.
+    pub fn check(&self, path: &Path) -> Result<()> {
+        self.read(path, &mut Sha256::new()).map(|_| ())
+    }
+
+    /// [`Self::find`].
+    ///
+    /// # Errors
+    /// If it is in neither place. `source` is that of the manifest, for the message.
+    pub(super) fn locate(&self, source: &Source, folder: &Path, datasets: Option<&Path>) -> Result<PathBuf> {
+        self.find(folder, datasets).ok_or_else(|| {
+            let from = source.url.as_ref().map_or_else(String::new, |url| format!(" (from {url})"));
+            let or = match &self.dataset_path {
+                Some(path) => format!(", or set DATASETS_DIR to a folder that holds {}", path.display()),
+                None => String::new(),
+            };
+            let advice = format!("put the table there{from}{or}");
+            DataError::MissingFile { file: folder.join(&self.file), elsewhere: self.elsewhere(datasets), advice }
+        })
+    }
+
+    /// The text in `path`, where the file was found. The bytes that the checksum is of go into `digest` too.
+    ///
+    /// # Errors
+    /// As [`Self::check`].
+    pub(super) fn read(&self, path: &Path, digest: &mut Sha256) -> Result<Vec<u8>> {
+        let stored = fs::read(path).map_err(|source| DataError::Read { file: path.into(), source })?;
+        if !is_gzip(path) {
+            self.check_bytes(path, &stored, digest)?;
+            return Ok(stored);
+        }
+        // Of a file that is meant to be compressed the stored bytes are known, otherwise those of the text.
+        if is_gzip(&self.file) {
+            self.check_bytes(path, &stored, digest)?;
+        }
+        let mut text = Vec::new();
+        let unpacked = MultiGzDecoder::new(stored.as_slice()).read_to_end(&mut text);
+        unpacked.map_err(|source| DataError::Table { file: path.into(), source: source.into() })?;
+        if !is_gzip(&self.file) {
+            self.check_bytes(path, &text, digest)?;
+        }
+        Ok(text)
+    }
+
+    fn check_bytes(&self, path: &Path, bytes: &[u8], digest: &mut Sha256) -> Result<()> {
+        let found = hexadecimal(&Sha256::digest(bytes));
+        if !found.eq_ignore_ascii_case(&self.sha256) {
+            return Err(DataError::Checksum { file: path.into(), expected: self.sha256.clone(), found });
+        }
+        digest.update(bytes);
+        Ok(())
+    }
+
+    fn elsewhere(&self, datasets: Option<&Path>) -> Option<PathBuf> {
+        Some(datasets?.join(self.dataset_path.as_ref()?))
+    }
 }
 
-/// Where a file of a manifest lies: beside it, or else under the folder of data sets, at `dataset_path`.
-///
-/// # Errors
-/// If it is in neither place.
-pub(super) fn locate(
-    manifest: &Manifest,
-    file: &Path,
-    dataset_path: Option<&Path>,
-    folder: &Path,
-    datasets: Option<&Path>,
-) -> Result<PathBuf> {
-    let beside = folder.join(file);
-    if beside.exists() {
-        return Ok(beside);
-    }
-    let elsewhere = datasets.zip(dataset_path).map(|(datasets, path)| datasets.join(path));
-    if let Some(path) = elsewhere.as_ref().filter(|path| path.exists()) {
-        return Ok(path.clone());
-    }
-    let from = manifest.source.url.as_ref().map_or_else(String::new, |url| format!(" (from {url})"));
-    let or = match dataset_path {
-        Some(path) => format!(", or set DATASETS_DIR to a folder that holds {}", path.display()),
-        None => String::new(),
-    };
-    let advice = format!("put the table there{from}{or}");
-    Err(DataError::MissingFile { file: beside, elsewhere, advice })
+fn is_gzip(file: &Path) -> bool {
+    file.extension().is_some_and(|extension| extension == "gz")
 }
 
-/// SHA-256 of some bytes in hexadecimal.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// The bytes of `file` and their SHA-256 in hexadecimal.
-///
-/// # Errors
-/// If the file cannot be read, or its SHA-256 is not `expected`.
-pub(super) fn read_checked(file: &Path, expected: &str) -> Result<(Vec<u8>, String)> {
-    let bytes = fs::read(file).map_err(|source| DataError::Read { file: file.into(), source })?;
-    let found = sha256(&bytes);
-    if !found.eq_ignore_ascii_case(expected) {
-        return Err(DataError::Checksum { file: file.into(), expected: expected.into(), found });
-    }
-    Ok((bytes, found))
+/// Bytes as text, two digits each.
+pub(super) fn hexadecimal(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Smallest and largest of some numbers.

@@ -62,6 +62,10 @@ drawn = { method = "random", seed = 7, test = 0.2, validation = 0.25 }
 listed = { method = "indices", train = "train.txt", test = "test.txt", validation = 0.25 }
 "#;
 
+fn sha256_of(bytes: &[u8]) -> String {
+    table::hexadecimal(&Sha256::digest(bytes))
+}
+
 impl Written {
     fn new() -> Self {
         Self::with_table(TABLE)
@@ -74,8 +78,8 @@ impl Written {
     fn with_file(name: &str, bytes: &[u8]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join(name), bytes).unwrap();
-        let sha256: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-        let manifest = MANIFEST.replace("sales.csv\"\ndata", &format!("{name}\"\ndata")).replace("SHA256", &sha256);
+        let manifest = MANIFEST.replace("sales.csv\"\ndata", &format!("{name}\"\ndata"));
+        let manifest = manifest.replace("SHA256", &sha256_of(bytes));
         Self { folder, manifest }
     }
 
@@ -226,8 +230,7 @@ fn compas_equals_the_golden_file() {
 
     // The same before rounding to 32 bits.
     let manifest = Manifest::read(&datasets().join("compas/manifest.toml")).unwrap();
-    let (bytes, _) = table::read_checked(&data.file, &data.sha256).unwrap();
-    let table = Table::parse(&manifest, &data.file, &bytes).unwrap();
+    let table = Table::parse(&manifest, &Variant::default(), &data.file, &fs::read(&data.file).unwrap()).unwrap();
     let all: Vec<_> = (0..table.rows.len()).collect();
     let mut encoder = Encoder::new(&manifest.features, &manifest.target, &table, &all, &data.file).unwrap();
     let mut features = Vec::new();
@@ -386,11 +389,11 @@ fn a_second_file_continues_the_first() {
             "continued = {{ file = \"more.csv\", dataset_path = \"shops/more.csv\", sha256 = \"{sha256}\" }}\ntarget ="
         )
     };
-    let sha256 = table::sha256(second.as_bytes());
+    let sha256 = sha256_of(second.as_bytes());
     let two = Written::with_table(&first).manifest("target =", &key(&sha256)).file("more.csv", &second);
     let (found, whole) = (two.load(), Written::new().load());
     assert_eq!((found.fit, found.validation, found.test), (whole.fit, whole.validation, whole.test));
-    assert_eq!(found.sha256, table::sha256((first.clone() + &second).as_bytes()));
+    assert_eq!(found.sha256, sha256_of((first.clone() + &second).as_bytes()));
 
     let datasets = tempfile::tempdir().unwrap();
     fs::create_dir(datasets.path().join("shops")).unwrap();
@@ -404,6 +407,128 @@ fn a_second_file_continues_the_first() {
 
     let changed = Written::with_table(&first).manifest("target =", &key(&sha256)).file("more.csv", &first);
     assert!(changed.error().starts_with("more.csv: sha256 is"), "{}", changed.error());
+}
+
+/// [`TABLE`] in two files, the second with its last two rows.
+fn in_two_files() -> Written {
+    let (header, rows) = TABLE.split_once('\n').unwrap();
+    let (first, second) = rows.split_at(rows.find("9,90").unwrap());
+    let second = format!("{header}\n{second}");
+    let keys = format!("[continued]\nfile = \"more.csv\"\nsha256 = \"{}\"\n\n[split]", sha256_of(second.as_bytes()));
+    let files = "\"files\", validation = 0.25 }";
+    Written::with_table(&format!("{header}\n{first}"))
+        .manifest("[split]", &keys)
+        .manifest("\"file_order\", test = 0.2, validation = 0.25 }", files)
+        .file("more.csv", &second)
+}
+
+#[test]
+fn the_second_file_can_be_the_test_part() {
+    let data = in_two_files().load();
+    assert_eq!([data.fit.rows, data.validation.rows, data.test.rows], [vec![0, 1, 2, 3, 4, 5], vec![6, 7], vec![8, 9]]);
+
+    let filtered =
+        in_two_files().manifest("[split]", "[[filter]]\ncolumn = \"colour\"\nnot_equal = \"red\"\n\n[split]").load();
+    assert_eq!([filtered.fit.rows, filtered.validation.rows, filtered.test.rows], [vec![1, 3, 4], vec![5, 7], vec![9]]);
+
+    let one = Written::new().manifest("\"file_order\", test = 0.2, validation = 0.25 }", "\"files\" }");
+    assert!(one.error().starts_with("split `order`: the test part is empty"), "{}", one.error());
+}
+
+#[test]
+fn a_variant_drops_listed_rows_for_its_split_alone() {
+    let written = || in_two_files().manifest("[split]", "[variant]\norder = { drop_rows = \"lost.txt\" }\n\n[split]");
+    let dropped = written().file("lost.txt", "0\n8\n");
+    let data = dropped.load();
+    assert_eq!([data.fit.rows, data.validation.rows, data.test.rows], [vec![1, 2, 3, 4, 5], vec![6, 7], vec![9]]);
+    assert_eq!(data.fit.x[..2], [0.2, 0.0], "the second row, with the range of the fitting rows that are left");
+    let drawn = dropped.load_split(Some("drawn"), None, None).unwrap();
+    assert_eq!(drawn.fit.len() + drawn.validation.len() + drawn.test.len(), 10);
+
+    // Rows are counted in the files, whatever the filters have dropped.
+    let filter = "[[filter]]\ncolumn = \"colour\"\nnot_equal = \"red\"\n\n[split]";
+    let data = written().manifest("[split]", filter).file("lost.txt", "1\n2\n").load();
+    assert_eq!([data.fit.rows, data.validation.rows, data.test.rows], [vec![3, 4, 5], vec![7], vec![9]]);
+
+    assert!(written().file("lost.txt", "10\n").error().starts_with("lost.txt:1: row 10 does not exist"));
+    assert!(written().error().starts_with("lost.txt: cannot be read"));
+    assert_manifest_error("[split]", "[variant]\nodrer = {}\n\n[split]", &["there is no split `odrer`", "`order`"]);
+}
+
+#[test]
+fn a_variant_takes_the_remainder_of_a_target_before_filters_see_it() {
+    let binary = r#"{ column = "sold", task = "binary", positive = "yes", negative = "no" }"#;
+    let filter = "[[filter]]\ncolumn = \"id\"\nmax = 2\n\n[variant]\norder = { target_modulo = 4 }\n\n[split]";
+    let written = Written::new()
+        .manifest(binary, r#"{ column = "id", task = "regression", range = [0, 2] }"#)
+        .manifest("[split]", filter);
+    let data = written.load();
+    // 1 to 10 become 1 2 3 0 1 2 3 0 1 2, and 3 is too large.
+    assert_eq!([data.fit.rows, data.validation.rows, data.test.rows], [vec![0, 1, 3, 4], vec![5, 7], vec![8, 9]]);
+    assert_eq!(data.fit.y, [0.5, 1.0, 0.0, 0.5]);
+    let data = written.load_split(Some("drawn"), None, None);
+    assert!(data.is_err(), "without the variant two rows are left, too few for three parts");
+}
+
+#[test]
+fn ordered_texts_become_one_integer_feature() {
+    let levels = "levels = [\"red\", \"green\", \"blue\"], direction = \"decreasing\"";
+    let data = Written::new().manifest("values = [\"red\", \"green\", \"blue\"]", levels).load();
+    let feature = &data.features[2];
+    assert_eq!((data.features.len(), feature.name.as_str(), feature.direction), (3, "colour", Direction::Decreasing));
+    assert_eq!((feature.range, &feature.kind), (Interval::new(0.0, 2.0), &FeatureKind::Integer { steps: 2 }));
+    let colours: Vec<_> = data.fit.x.chunks(3).map(|row| row[2]).collect();
+    assert_eq!(colours, [0.0, 1.0, 0.0, 1.0, 0.5, 0.5]);
+
+    let values = "values = [\"red\", \"green\", \"blue\"]";
+    assert_manifest_error(values, "levels = [\"red\", \"red\"]", &["two or more different values"]);
+    assert_manifest_error(values, "levels = [\"red\", \"blue\"], range = [0, 1]", &["expected either `range`"]);
+    let unknown = Written::new().manifest(values, "levels = [\"red\", \"blue\"]").error();
+    assert!(unknown.contains("column `colour`: expected one of `red`, `blue`, found `green`"), "{unknown}");
+}
+
+#[test]
+fn comments_are_no_rows_and_a_suffix_no_part_of_a_class() {
+    let table = format!("|made by hand\n{}", TABLE.replace("3,30,", "|a break\n\n3,30,").replace(",yes", ",yes."));
+    let written = |table: &str| {
+        Written::with_table(table)
+            .manifest("format = 1", "format = 1\ncomment = \"|\"")
+            .manifest("negative = \"no\"", "negative = \"no\", strip_suffix = \".\"")
+    };
+    let (found, plain) = (written(&table).load(), Written::new().load());
+    assert_eq!((found.fit, found.validation, found.test), (plain.fit, plain.validation, plain.test));
+
+    // Lines are still counted as an editor counts them.
+    let error = written(&table.replace("3,30,", "3,x,")).error();
+    assert!(error.starts_with("sales.csv:7: column `size`: "), "{error}");
+    let error = written(&table.replace("yes.", "yes!")).error();
+    assert!(error.contains("expected one of `no`, `yes`, found `yes!`"), "{error}");
+}
+
+#[test]
+fn a_table_may_lie_there_compressed() {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(TABLE.as_bytes()).unwrap();
+    let bytes = encoder.finish().unwrap();
+    let written = Written::new();
+    let plain = written.load();
+    fs::remove_file(written.folder.path().join("sales.csv")).unwrap();
+    let datasets = tempfile::tempdir().unwrap();
+    fs::create_dir(datasets.path().join("shops")).unwrap();
+
+    fs::write(datasets.path().join("shops/sales.csv.gz"), &bytes).unwrap();
+    let elsewhere = written.load_split(None, None, Some(datasets.path())).unwrap();
+    fs::write(written.folder.path().join("sales.csv.gz"), &bytes).unwrap();
+    let beside = written.load();
+    for data in [&beside, &elsewhere] {
+        assert_eq!((&data.fit, &data.test, &data.sha256), (&plain.fit, &plain.test, &plain.sha256));
+    }
+
+    // The checksum is that of the text.
+    fs::write(written.folder.path().join("sales.csv.gz"), &bytes[..bytes.len() / 2]).unwrap();
+    assert!(written.error().starts_with("sales.csv.gz: not a readable table: "), "{}", written.error());
+    let wrong = written.manifest(&plain.sha256, &sha256_of(&bytes)).file("sales.csv", TABLE);
+    assert!(wrong.error().starts_with("sales.csv: sha256 is "), "the file of the very name comes first");
 }
 
 // Data sets that lie elsewhere
@@ -446,6 +571,158 @@ fn auto_mpg_has_the_published_rows() {
     assert_eq!(names, ["displacement", "horsepower", "weight"]);
     assert_eq!(data.features.len(), 7);
     assert_eq!(data.task, Task::Regression { range: Interval::new(5.0, 50.0) });
+}
+
+/// Rows, features and directions of every data set, against what its manifest and its README say.
+#[test]
+fn manifests_tell_the_number_of_rows() {
+    for (name, rows, features, monotone) in [
+        ("adult", 48_842, 91, 3),
+        ("autompg", 392, 7, 3),
+        ("blog_feedback", 54_314, 276, 8),
+        ("compas", 6172, 13, 4),
+        ("energy", 768, 8, 0),
+        ("example", 200, 5, 2),
+        ("heart", 303, 13, 2),
+        ("loan_stand_in", 10_734, 28, 5),
+        ("wbc", 683, 9, 0),
+    ] {
+        assert_eq!(Manifest::read(&datasets().join(name).join("manifest.toml")).unwrap().rows, Some(rows), "{name}");
+        let manifest = datasets().join(name).join("manifest.toml");
+        // Some tables travel with the repository.
+        let here = DataSet::load_from(&manifest, None, None, None).ok();
+        let Some(data) = here.or_else(|| elsewhere(name, None, None)) else { continue };
+        assert_eq!(data.fit.len() + data.validation.len() + data.test.len(), rows, "{name}");
+        let constrained = data.directions().0.iter().filter(|direction| **direction != Direction::Free).count();
+        assert_eq!((data.features.len(), constrained), (features, monotone), "{name}");
+        assert!(data.features.iter().all(|feature| feature.clamped == 0), "{name}");
+    }
+}
+
+/// Sum of the targets of all rows in raw units: the two classes are 0 and 1.
+fn sum_of_targets(parts: &[&Part], task: Task) -> f64 {
+    let sum: f64 = parts.iter().flat_map(|part| &part.y).map(|y| f64::from(*y)).sum();
+    match task {
+        Task::Binary => sum,
+        Task::Regression { range } => sum * (range.upper - range.lower),
+    }
+}
+
+/// Root mean square error on the test rows of always predicting the mean of the training rows, and of predicting 0.
+fn constant_errors(data: &DataSet) -> [f64; 2] {
+    let train: Vec<_> = data.fit.y.iter().chain(&data.validation.y).map(|y| f64::from(*y)).collect();
+    let mean = train.iter().sum::<f64>() / train.len() as f64;
+    [mean, 0.0].map(|value| {
+        let squares = data.test.y.iter().map(|y| (f64::from(*y) - value).powi(2));
+        (squares.sum::<f64>() / data.test.len() as f64).sqrt()
+    })
+}
+
+/// To five digits, as the README of the data gives figures.
+fn rounded(values: [f64; 2]) -> [f64; 2] {
+    values.map(|value| (value * 1e5).round() / 1e5)
+}
+
+fn names_with(data: &DataSet, direction: Direction) -> Vec<&str> {
+    let features = data.features.iter().filter(|feature| feature.direction == direction);
+    features.map(|feature| feature.name.as_str()).collect()
+}
+
+const BLOG_MONOTONE: [&str; 8] = ["A51", "A52", "A53", "A54", "A56", "A57", "A58", "A59"];
+
+#[test]
+fn blog_feedback_has_all_rows_and_exact_targets() {
+    let Some(data) = elsewhere("blog_feedback", None, None) else { return };
+    assert_eq!(data.split, "straight");
+    assert_eq!([data.fit.len() + data.validation.len(), data.validation.len(), data.test.len()], [47_287, 9458, 7027]);
+    assert_eq!(names_with(&data, Direction::Increasing), BLOG_MONOTONE);
+    assert!(names_with(&data, Direction::Decreasing).is_empty());
+    assert_eq!(data.task, Task::Regression { range: Interval::new(0.0, 8.0) });
+
+    assert_eq!(sum_of_targets(&[&data.fit, &data.validation], data.task), 35_560.0);
+    assert_eq!(sum_of_targets(&[&data.test], data.task), 4520.0);
+    assert_eq!(rounded(constant_errors(&data)), [0.18866, 0.20463]);
+
+    // The first row: A51 to A54 and A56, then A1 after the monotone ones; 1 comment came.
+    assert_eq!(data.fit.rows[0], 0);
+    assert_eq!(data.fit.x[..5], [2.0 / 3125.0, 2.0 / 1096.0, 0.0, 2.0 / 3073.0, 0.0].map(|x: f64| x as f32));
+    assert_eq!(data.fit.x[8], (40.30467 / 1122.6666) as f32);
+    assert_eq!(data.fit.y[0], 1.0 / 8.0);
+    // The test file goes on after the 52,397 rows of the training file.
+    assert!(data.validation.rows.iter().all(|row| *row < 52_397) && data.test.rows[0] == 52_397);
+}
+
+#[test]
+fn blog_feedback_as_published_equals_the_published_loader() {
+    let Some(data) = elsewhere("blog_feedback", Some("published"), None) else { return };
+    assert_eq!([data.fit.len() + data.validation.len(), data.test.len()], [47_302, 6968]);
+    assert_eq!(names_with(&data, Direction::Increasing), BLOG_MONOTONE);
+    assert_eq!(sum_of_targets(&[&data.fit, &data.validation], data.task), 35_601.0);
+    assert_eq!(sum_of_targets(&[&data.test], data.task), 4499.0);
+    assert_eq!(rounded(constant_errors(&data)), [0.18888, 0.20497]);
+    // The first row of each file was lost.
+    assert_eq!((data.fit.rows[0], data.test.rows[0]), (1, 52_398));
+
+    // Features and ranges in the published order; over all rows every feature reaches both ends.
+    let columns =
+        fs::read_to_string(Path::new(&env::var_os(DATASETS_DIR).unwrap()).join("blog_feedback/paper_columns.csv"));
+    for (line, feature) in columns.unwrap().lines().skip(1).zip(&data.features) {
+        let cells: Vec<_> = line.split(',').collect();
+        assert_eq!(cells[1], feature.name);
+        assert_eq!(cells[2] == "1", feature.direction == Direction::Increasing);
+        let range = Interval::new(cells[3].parse().unwrap(), cells[4].parse().unwrap());
+        assert_eq!(range, feature.range, "{}", feature.name);
+    }
+    let mut extents = vec![Interval::new(1.0, 0.0); 276];
+    for row in [&data.fit, &data.validation, &data.test].into_iter().flat_map(|part| part.x.chunks(276)) {
+        for (extent, &x) in extents.iter_mut().zip(row) {
+            *extent = Interval::new(extent.lower.min(x.into()), extent.upper.max(x.into()));
+        }
+    }
+    assert!(extents.iter().all(|extent| *extent == Interval::new(0.0, 1.0)));
+}
+
+#[test]
+fn loan_stand_in_has_the_rows_that_the_papers_loader_would_take() {
+    let Some(data) = elsewhere("loan_stand_in", None, None) else { return };
+    assert_eq!([data.fit.len(), data.validation.len(), data.test.len()], [7257, 1815, 1662]);
+    let folder = PathBuf::from(env::var_os(DATASETS_DIR).unwrap());
+    let listed = |file: &str| -> Vec<usize> {
+        let text = fs::read_to_string(folder.join("loan").join(file)).unwrap();
+        text.lines().map(|line| line.parse().unwrap()).collect()
+    };
+    assert_eq!([&data.fit.rows[..], &data.validation.rows].concat(), listed("loan_like_paper_train_rows.txt"));
+    assert_eq!(data.test.rows, listed("loan_like_paper_test_rows.txt"));
+    assert_eq!(sum_of_targets(&[&data.test], data.task), 831.0, "half of the test rows");
+    assert_eq!(sum_of_targets(&[&data.fit, &data.validation], data.task), 4491.0);
+
+    assert_eq!(names_with(&data, Direction::Increasing), ["grade", "pub_rec_bankruptcies", "dti"]);
+    assert_eq!(names_with(&data, Direction::Decreasing), ["emp_length", "annual_inc"]);
+    assert!(data.title.contains("STAND-IN"), "nobody should take it for the paper's table");
+
+    let drawn = elsewhere("loan_stand_in", Some("random"), Some(1)).unwrap();
+    assert_eq!([drawn.fit.len(), drawn.validation.len(), drawn.test.len()], [7257, 1815, 1662]);
+}
+
+#[test]
+fn adult_has_the_rows_of_both_files() {
+    let Some(data) = elsewhere("adult", None, None) else { return };
+    assert_eq!([data.fit.len(), data.validation.len(), data.test.len()], [26_048, 6513, 16_281]);
+    assert_eq!(names_with(&data, Direction::Increasing), ["education-num", "capital-gain", "hours-per-week"]);
+    assert_eq!(sum_of_targets(&[&data.fit, &data.validation], data.task), 7841.0);
+    assert_eq!(sum_of_targets(&[&data.test], data.task), 3846.0, "written `>50K.` in this file");
+
+    // 39, State-gov, 77516, Bachelors, 13, .., 2174, 0, 40, United-States, <=50K
+    let expected = [12.0 / 15.0, 2174.0 / 99_999.0, 39.0 / 98.0, 22.0 / 73.0, 0.0].map(|x: f64| x as f32);
+    assert_eq!(data.fit.x[..5], expected);
+    let position = data.features.iter().position(|feature| feature.name == "workclass=State-gov").unwrap();
+    assert_eq!((data.fit.x[position], data.fit.y[0]), (1.0, 0.0));
+    let unknown = data.features.iter().position(|feature| feature.name == "occupation=?").unwrap();
+    let of = |part: &Part| part.x.chunks(91).filter(|row| row[unknown] == 1.0).count();
+    assert_eq!([of(&data.fit) + of(&data.validation), of(&data.test)], [1843, 966]);
+
+    let drawn = elsewhere("adult", Some("random"), Some(1)).unwrap();
+    assert_eq!([drawn.fit.len(), drawn.validation.len(), drawn.test.len()], [26_048, 6513, 16_281]);
 }
 
 // What can be wrong
