@@ -131,6 +131,22 @@ impl Domain {
         Ok(())
     }
 
+    /// The point with every integer feature on the nearest of its values, in `f64`.
+    ///
+    /// # Panics
+    /// If `x` does not have one entry per input.
+    pub fn snapped(&self, x: &[f64]) -> Vec<f64> {
+        assert_eq!(x.len(), self.inputs());
+        let mut x = x.to_vec();
+        for IntegerFeature { input, steps } in &self.integer {
+            let (side, steps) = (self.input_box[*input], f64::from(*steps));
+            let width = side.upper - side.lower;
+            let step = if width > 0.0 { ((x[*input] - side.lower) / width * steps).round() } else { 0.0 };
+            x[*input] = side.lower + width * step / steps;
+        }
+        x
+    }
+
     /// Number of inputs.
     pub fn inputs(&self) -> usize {
         self.input_box.len()
@@ -149,5 +165,19 @@ impl Domain {
     /// The integer features.
     pub fn integer(&self) -> &[IntegerFeature] {
         &self.integer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn integers_go_to_the_nearest_of_their_values() {
+        let sides = vec![Interval::new(-1.0, 2.0), Interval::new(0.0, 1.0), Interval::new(3.0, 3.0)];
+        let integer = vec![IntegerFeature { input: 0, steps: 3 }, IntegerFeature { input: 2, steps: 5 }];
+        let domain = Domain::new(sides, vec![], integer).unwrap();
+        assert_eq!(domain.snapped(&[0.6, 0.6, 3.0]), [1.0, 0.6, 3.0]);
+        assert_eq!(domain.snapped(&[-0.6, 0.1, 3.0]), [-1.0, 0.1, 3.0]);
     }
 }

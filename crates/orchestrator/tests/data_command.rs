@@ -1,5 +1,7 @@
 //! `orchestrator data` against a web server of the test's own; nothing here looks beyond 127.0.0.1.
 
+mod command;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{TcpListener, TcpStream};
@@ -7,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex};
 use std::thread;
+
+use command::text;
 
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -30,10 +34,6 @@ const CUT: usize = 60;
 
 fn sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// A data set `sales` without its table, in a folder of data sets.

@@ -1,24 +1,16 @@
 //! `orchestrator report` as its readers meet it: what is on the page, and what must not be.
 
+mod command;
+
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
+
+use command::{repository, run, text};
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_orchestrator")).current_dir(repository()).args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// A run of `config` into `folder`, whatever its verdict.
 fn train(config: &str, folder: &Path, more: &[&str]) {

@@ -1,21 +1,17 @@
 //! `orchestrator attack` and `visualize` as their users meet them, on a network whose answers can be worked out by hand.
 
+mod command;
+
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Output;
+
+use command::{run, text};
 
 use certificate::{
     Activation, Affine, Block, Direction, Domain, IntegerFeature, Interval, Model, ModelFeature, Network, Target,
 };
 use serde_json::Value;
-
-fn run(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_orchestrator")).args(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// good = 4, bad = max(0, dose + 0.05 weight + 3 (blue) - 1), in the attributes' own units.
 fn model(folder: &Path) -> PathBuf {

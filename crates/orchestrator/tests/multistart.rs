@@ -1,30 +1,16 @@
 //! `orchestrator multistart` as its users meet it: through its command line and what it leaves in the run folder.
 
+mod command;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use command::{orchestrator, repository, run, text};
+
 use certificate::{Model, Target};
 use train::data::DataSet;
-
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn orchestrator(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
-    command.current_dir(repository()).args(args);
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    orchestrator(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
 
 /// A short training of `config` into `folder`.
 fn multistart(config: &Path, folder: &Path, more: &[&str]) -> Output {

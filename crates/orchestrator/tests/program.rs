@@ -1,27 +1,13 @@
 //! The program as its users meet it: through its command line and what it leaves in the run folder.
 
+mod command;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn orchestrator(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
-    command.current_dir(repository()).args(args);
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    orchestrator(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
+use command::{orchestrator, repository, run, text};
 
 /// The smoke configuration into `folder`.
 fn smoke(folder: &Path, more: &[&str]) -> Output {

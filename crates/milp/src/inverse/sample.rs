@@ -1,6 +1,5 @@
 //! A quick look for an input of another class: far points, pulled back towards the start.
 
-use certificate::Domain;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -26,7 +25,7 @@ impl Inverse<'_> {
         let mut left = WORK / self.graph.terms().max(1);
         let mut wins = |x: &[f64]| {
             left = left.saturating_sub(1);
-            left > 0 && posed.seems_to_win(target, &self.network.evaluate(&snapped(self.domain, x)))
+            left > 0 && posed.seems_to_win(target, &self.network.evaluate(&self.domain.snapped(x)))
         };
         let mut best: Option<Witness> = None;
         for k in 0..POINTS {
@@ -49,18 +48,6 @@ impl Inverse<'_> {
         }
         best
     }
-}
-
-/// The point with integers on their grid, in `f64`.
-fn snapped(domain: &Domain, x: &[f64]) -> Vec<f64> {
-    let mut x = x.to_vec();
-    for feature in domain.integer() {
-        let (side, steps) = (domain.input_box()[feature.input], f64::from(feature.steps));
-        let width = side.upper - side.lower;
-        let step = if width > 0.0 { ((x[feature.input] - side.lower) / width * steps).round() } else { 0.0 };
-        x[feature.input] = side.lower + width * step / steps;
-    }
-    x
 }
 
 impl Attribute {

@@ -276,14 +276,9 @@ impl Subject {
                 data.features.len()
             )));
         }
-        let mut x: Vec<f64> = part.x[(row - 1) * width..row * width].iter().map(|x| f64::from(*x)).collect();
+        let x: Vec<f64> = part.x[(row - 1) * width..row * width].iter().map(|x| f64::from(*x)).collect();
         // Data are f32; the steps of integers are not.
-        for IntegerFeature { input, steps } in self.domain.integer() {
-            let (side, steps) = (self.domain.input_box()[*input], f64::from(*steps));
-            let step = ((x[*input] - side.lower) / (side.upper - side.lower) * steps).round();
-            x[*input] = side.lower + (side.upper - side.lower) * step / steps;
-        }
-        Ok(x)
+        Ok(self.domain.snapped(&x))
     }
 }
 

@@ -3,44 +3,14 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
+use super::command::{orchestrator, text};
+use super::{sweep, without_seconds};
 
-fn orchestrator(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
-    command.current_dir(repository()).args(args).stdin(Stdio::null());
-    command
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Three widths, two seeds.
-fn sweep(folder: &Path, slurm: &str, epochs: u32) -> PathBuf {
-    let config = repository().join("configs/smoke.toml");
-    let file = folder.join("sweep.toml");
-    let text = format!(
-        "name = \"tiny\"\ntitle = \"Three widths\"\nseeds = 2\n\n[slurm]\n{slurm}\n\n[[method]]\nname = \"smoke\"\nconfig = {config:?}\n\
-         set = {{ \"train.epochs\" = {epochs} }}\ngrid = {{ \"architecture.hidden\" = [4, 5, 6] }}\n"
-    );
-    fs::write(&file, text).unwrap();
-    file
-}
-
-/// Without the seconds, which differ from time to time.
-fn without_seconds(table: &str) -> String {
-    let cells = |line: &str| {
-        let cells: Vec<&str> = line.split('|').collect();
-        cells.iter().enumerate().filter(|(k, _)| *k != 8).map(|(_, cell)| *cell).collect::<Vec<_>>().join("|")
-    };
-    table.lines().map(cells).collect::<Vec<_>>().join("\n")
-}
+const WIDTHS: [u32; 3] = [4, 5, 6];
 
 /// A folder with executable scripts, for the front of PATH.
 fn stubs(folder: &Path, scripts: &[(&str, &str)]) -> String {
@@ -74,11 +44,8 @@ case "$script" in
 esac
 echo "$n;cluster""#;
     let path = stubs(temporary.path(), &[("sbatch", sbatch), ("squeue", "exit 0")]);
-    let file = sweep(
-        temporary.path(),
-        "array_limit = 4\nthrottle = 2\npartition = \"short\"\ngpus = 1\nlines = [\"# mine\"]",
-        6,
-    );
+    let asked = "array_limit = 4\nthrottle = 2\npartition = \"short\"\ngpus = 1\nlines = [\"# mine\"]";
+    let file = sweep(temporary.path(), &WIDTHS, 6, asked, "");
     let out = temporary.path().join("batch");
     let output = orchestrator(&[
         "batch",
@@ -125,7 +92,7 @@ echo "$n;cluster""#;
 #[test]
 fn no_cluster_and_a_refused_job_are_said() {
     let temporary = tempfile::tempdir().unwrap();
-    let file = sweep(temporary.path(), "", 6);
+    let file = sweep(temporary.path(), &WIDTHS, 6, "", "");
     let out = temporary.path().join("batch");
     let none = batch(&file, &out, "/nowhere", &[]);
     assert_eq!(none.status.code(), Some(2));
@@ -135,7 +102,7 @@ fn no_cluster_and_a_refused_job_are_said() {
     let refused = batch(&file, &out, &path, &[]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(text(&refused.stderr).contains("invalid partition specified"), "{}", text(&refused.stderr));
-    let typo = sweep(temporary.path(), "partitoin = \"a\"", 6);
+    let typo = sweep(temporary.path(), &WIDTHS, 6, "partitoin = \"a\"", "");
     let refused = batch(&typo, &out, &path, &[]);
     assert!(text(&refused.stderr).contains("partitoin"), "{}", text(&refused.stderr));
 }
@@ -144,7 +111,7 @@ fn no_cluster_and_a_refused_job_are_said() {
 fn a_running_batch_is_watched_and_not_submitted_again() {
     let temporary = tempfile::tempdir().unwrap();
     let path = stubs(temporary.path(), &[("sbatch", "echo called >> \"$0.calls\"; echo 7"), ("squeue", "echo 7_0")]);
-    let file = sweep(temporary.path(), "", 6);
+    let file = sweep(temporary.path(), &WIDTHS, 6, "", "");
     let out = temporary.path().join("batch");
     let calls = || fs::read_to_string(temporary.path().join("bin/sbatch.calls")).unwrap().lines().count();
     assert_eq!(batch(&file, &out, &path, &["--detach"]).status.code(), Some(0));
@@ -163,13 +130,13 @@ fn a_real_cluster_gives_the_table_of_this_machine() {
         return;
     }
     let temporary = tempfile::tempdir().unwrap();
-    let file = sweep(temporary.path(), "throttle = 2\nminutes = 5", 200);
+    let file = sweep(temporary.path(), &WIDTHS, 200, "throttle = 2\nminutes = 5", "");
     let local = temporary.path().join("local");
     let out = temporary.path().join("batch");
     // A file where one run wants its folder makes it fail, on both sides.
     for folder in [&local, &out] {
         fs::create_dir_all(folder.join("runs")).unwrap();
-        fs::write(folder.join("runs/smoke-hidden-5-1"), "in the way").unwrap();
+        fs::write(folder.join("runs/smoke-hidden-5-4"), "in the way").unwrap();
     }
     let begun = Instant::now();
     let mut watching = orchestrator(&[
@@ -187,7 +154,7 @@ fn a_real_cluster_gives_the_table_of_this_machine() {
     .spawn()
     .unwrap();
     // The first run is queued again when it has begun to train.
-    let victim = out.join("runs/smoke-hidden-4-0");
+    let victim = out.join("runs/smoke-hidden-4-3");
     while !victim.join("metrics.jsonl").exists() {
         assert!(begun.elapsed() < Duration::from_secs(120), "no task began");
         std::thread::sleep(Duration::from_millis(20));
@@ -207,7 +174,7 @@ fn a_real_cluster_gives_the_table_of_this_machine() {
     println!("{table}{}", text(&output.stderr));
     assert_eq!(output.status.code(), Some(1), "one run fails");
     assert!(table.contains("1 of 2"), "{table}");
-    assert!(fs::read_to_string(out.join("failures.jsonl")).unwrap().contains("smoke-hidden-5-1"));
+    assert!(fs::read_to_string(out.join("failures.jsonl")).unwrap().contains("smoke-hidden-5-4"));
     let here =
         orchestrator(&["batch", file.to_str().unwrap(), "--out", local.to_str().unwrap(), "--format", "markdown"])
             .output()

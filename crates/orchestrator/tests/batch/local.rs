@@ -1,53 +1,17 @@
-//! `orchestrator batch` and `table` as their users meet them.
+//! Runs as worker processes.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-fn repository() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
-}
-
-fn orchestrator(args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_orchestrator"));
-    command.current_dir(repository()).args(args).stdin(Stdio::null());
-    command
-}
-
-fn run(args: &[&str]) -> Output {
-    orchestrator(args).output().unwrap()
-}
-
-fn text(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// Four short runs: two widths, two seeds. `more` goes into the method.
-fn sweep(folder: &Path, more: &str) -> PathBuf {
-    let config = repository().join("configs/smoke.toml");
-    let file = folder.join("sweep.toml");
-    let text = format!(
-        "name = \"tiny\"\ntitle = \"Two widths\"\nseeds = 2\nfirst_seed = 3\n\n[[method]]\nname = \"smoke\"\nconfig = {config:?}\n\
-         published = \"0.1\"\nset = {{ \"train.epochs\" = 12 }}\ngrid = {{ \"architecture.hidden\" = [4, 6] }}\n{more}"
-    );
-    fs::write(&file, text).unwrap();
-    file
-}
-
-/// Without the seconds, which differ from time to time.
-fn without_seconds(table: &str) -> String {
-    let cells = |line: &str| {
-        let cells: Vec<&str> = line.split("\",\"").collect();
-        cells.iter().enumerate().filter(|(k, _)| *k != 7).map(|(_, cell)| *cell).collect::<Vec<_>>().join("|")
-    };
-    table.lines().map(cells).collect::<Vec<_>>().join("\n")
-}
+use super::command::{orchestrator, repository, run, text};
+use super::{sweep, without_seconds};
 
 #[test]
 fn a_sweep_is_run_and_its_table_printed_in_every_format() {
     let temporary = tempfile::tempdir().unwrap();
-    let file = sweep(temporary.path(), "");
+    let file = sweep(temporary.path(), &[4, 6], 12, "", "");
     let out = temporary.path().join("batch");
     let batch =
         |more: &[&str]| run(&[&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()], more].concat());
@@ -78,7 +42,7 @@ fn a_sweep_is_run_and_its_table_printed_in_every_format() {
     assert_eq!(text(&again.stdout), table);
     assert!(begun.elapsed() < Duration::from_secs(5));
     let print = |format: &str| text(&run(&["table", out.to_str().unwrap(), "--format", format]).stdout);
-    assert!(print("text").starts_with("Two widths\n\nmethod"));
+    assert!(print("text").starts_with("Some widths\n\nmethod"));
     assert!(print("markdown").contains("| smoke, hidden 4 |"));
     assert!(print("latex").contains("\\begin{tabular}") && print("latex").contains("$\\pm$"));
 }
@@ -86,7 +50,7 @@ fn a_sweep_is_run_and_its_table_printed_in_every_format() {
 #[test]
 fn an_interrupted_and_a_killed_batch_end_with_the_same_table() {
     let temporary = tempfile::tempdir().unwrap();
-    let file = sweep(temporary.path(), "");
+    let file = sweep(temporary.path(), &[4, 6], 12, "", "");
     let batch = |out: &Path| {
         let mut command = orchestrator(&[
             "batch",
@@ -94,7 +58,7 @@ fn an_interrupted_and_a_killed_batch_end_with_the_same_table() {
             "--out",
             out.to_str().unwrap(),
             "--format",
-            "csv",
+            "markdown",
             "--slots",
             "2",
         ]);
@@ -139,7 +103,7 @@ fn an_interrupted_and_a_killed_batch_end_with_the_same_table() {
 #[test]
 fn a_failing_run_is_tried_twice_recorded_and_harms_nobody() {
     let temporary = tempfile::tempdir().unwrap();
-    let file = sweep(temporary.path(), "");
+    let file = sweep(temporary.path(), &[4, 6], 12, "", "");
     let out = temporary.path().join("batch");
     // A file where one run wants its folder.
     fs::create_dir_all(out.join("runs")).unwrap();
@@ -168,7 +132,7 @@ fn broken_sweeps_and_foreign_folders_are_refused() {
     };
     let out = temporary.path().join("batch");
     let batch = |more: &str| {
-        let file = sweep(temporary.path(), more);
+        let file = sweep(temporary.path(), &[4, 6], 12, "", more);
         refused(&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()])
     };
     assert!(batch("colour = 1\n").contains("unknown field"));
@@ -180,13 +144,13 @@ fn broken_sweeps_and_foreign_folders_are_refused() {
     assert!(batch(&(second("") + &second(""))).contains("two methods have runs called `b-3`"));
     assert!(!out.exists(), "nothing is begun");
 
-    let good = sweep(temporary.path(), "");
+    let good = sweep(temporary.path(), &[4, 6], 12, "", "");
     let done = run(&["batch", good.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"]);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
     // Another experiment, an edited manifest, another version, a folder that is in use.
     assert!(batch(&second("")).contains("was changed since this batch began"));
     let manifest = fs::read_to_string(out.join("manifest.jsonl")).unwrap();
-    let good = sweep(temporary.path(), "");
+    let good = sweep(temporary.path(), &[4, 6], 12, "", "");
     let again = || refused(&["batch", good.to_str().unwrap(), "--out", out.to_str().unwrap()]);
     fs::write(out.join("manifest.jsonl"), manifest.lines().skip(1).map(|line| format!("{line}\n")).collect::<String>())
         .unwrap();
