@@ -36,6 +36,7 @@ mod network;
 mod proof;
 mod specification;
 mod verdict;
+mod weight_paths;
 
 pub use atomic::write_atomically;
 pub use check::{CheckError, Checked, Fault, Proved, check};
@@ -47,3 +48,4 @@ pub use network::{Activation, Affine, Block, Boundary, Network};
 pub use proof::{CertificateWriter, Conclusion, ExactMultipliers, Header, Multipliers, Proof, Split, Step, Tighten};
 pub use specification::{Direction, MonotoneFeatures, Query, Rows, Specification};
 pub use verdict::{Counterexample, Limit, Verdict, contains};
+pub use weight_paths::WeightPaths;
