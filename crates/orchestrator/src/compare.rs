@@ -8,13 +8,15 @@ use std::time::Instant;
 use certificate::{Model, write_atomically};
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
-use train::data::{DataSet, Manifest, Split};
+use train::data::DataSet;
 use train::trees::{Rows, Trees, Tuned, Tuning, tune};
 
 use crate::comparison::{Metric, Paired, Summary, ensemble, score};
 use crate::config::Config;
 use crate::error::{Error, Result, exit_code};
+use crate::mean::{digits, signed};
 use crate::progress::Progress;
+use crate::resplits::{Place, places, sizes};
 use crate::run_folder::RunFolder;
 use crate::{Format, SUMMARY, complete, interrupt_flag, repair, report};
 
@@ -165,14 +167,6 @@ enum Kind {
     Trees { rows: Rows, settings: usize },
 }
 
-/// A split to compare on.
-struct Place {
-    /// `official`, or the number of a re-split.
-    name: String,
-    split: String,
-    seed: Option<u64>,
-}
-
 /// Runs the command and gives its exit status.
 ///
 /// # Errors
@@ -190,7 +184,7 @@ pub fn compare(args: &CompareArgs) -> Result<u8> {
             train::Trainer::new(config.training(0, 0, config.escalation.lambda), &official)?;
         }
     }
-    let places = places(manifest, &official, args.splits)?;
+    let places = places(manifest, &official, args.splits, "compare on the official split alone with --splits 0")?;
     let default_out = || Path::new("runs/compare").join(format!("{}-{}", methods[0].name, methods[1].name));
     let out = args.out.clone().unwrap_or_else(default_out);
     keep_manifest(manifest, &out)?;
@@ -312,43 +306,6 @@ fn same_data(first: &Config, official: &DataSet, second: &Config) -> Result<()> 
         ));
     }
     Ok(())
-}
-
-fn sizes(data: &DataSet) -> String {
-    format!("{} rows to fit, {} to validate, {} to test", data.fit.len(), data.validation.len(), data.test.len())
-}
-
-/// The official split, and random ones of the same sizes.
-fn places(manifest: &Path, official: &DataSet, count: usize) -> Result<Vec<Place>> {
-    let first = Place { name: "official".into(), split: official.split.clone(), seed: official.split_seed };
-    let mut places = vec![first];
-    if count == 0 {
-        return Ok(places);
-    }
-    let lengths = |data: &DataSet| [&data.fit, &data.validation, &data.test].map(|part| part.len());
-    let splits = Manifest::read(manifest).map_err(train::Error::from)?.splits;
-    let random = splits.iter().filter(|(_, split)| matches!(split, Split::Random { .. }));
-    let same_sizes = |name: &str| -> Result<bool> {
-        Ok(lengths(&DataSet::load(manifest, Some(name), Some(1))?) == lengths(official))
-    };
-    for (name, _) in random {
-        if same_sizes(name)? {
-            // The official split may itself be drawn; it is not one of the re-splits then.
-            let own = official.split_seed.filter(|_| *name == official.split);
-            let seeds = (1..).filter(|seed| Some(*seed) != own).take(count);
-            places.extend(seeds.map(|seed| Place { name: seed.to_string(), split: name.clone(), seed: Some(seed) }));
-            return Ok(places);
-        }
-    }
-    Err(Error::Config {
-        place: manifest.display().to_string(),
-        message: format!(
-            "there is no split with method = \"random\" and the sizes of `{}` ({}) to draw re-splits from: add one, or \
-             compare on the official split alone with --splits 0",
-            official.split,
-            sizes(official)
-        ),
-    })
 }
 
 /// Leaves a copy of the manifest in the folder, by which a changed one is noticed: runs of both would be mixed.
@@ -595,16 +552,4 @@ fn cells(name: &str, paired: &Paired) -> String {
     let digits = digits(*first);
     let difference = signed(*difference, digits);
     format!("{name:<11} {first:>8.digits$}  {second:>8.digits$}  {difference:>10}{counts}")
-}
-
-/// With its sign, but not that of a zero.
-fn signed(number: f64, digits: usize) -> String {
-    let text = format!("{number:+.digits$}");
-    let is_zero = text.bytes().all(|byte| matches!(byte, b'+' | b'-' | b'0' | b'.'));
-    if is_zero { format!("{:.digits$}", 0.0) } else { text }
-}
-
-/// Digits after the point: scores are per cent, or errors in a unit that may be large or small.
-fn digits(score: f64) -> usize {
-    if score.abs() < 10.0 { 4 } else { 2 }
 }

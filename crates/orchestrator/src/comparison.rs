@@ -22,6 +22,8 @@ use serde::{Deserialize, Serialize};
 use train::Scores;
 use train::data::Task;
 
+use crate::mean::Mean;
+
 /// What is compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -177,23 +179,16 @@ pub struct Summary {
 impl Summary {
     /// Sums up re-splits, each with so many test rows and other rows. `None` if there are none.
     pub fn of(splits: &[Paired], test_rows: usize, training_rows: usize) -> Option<Self> {
-        if splits.is_empty() {
-            return None;
-        }
-        let n = splits.len() as f64;
         let of = |value: fn(&Paired) -> f64| mean(splits.iter().map(value));
-        let difference = of(|s| s.difference);
-        let squares = splits.iter().map(|s| (s.difference - difference).powi(2)).sum::<f64>();
-        let variance = (splits.len() > 1).then(|| squares / (n - 1.0));
-        let overlap = test_rows as f64 / training_rows as f64;
+        let difference = Mean::of(&splits.iter().map(|s| s.difference).collect::<Vec<_>>())?;
         let counts = splits.iter().map(|s| s.discordant).collect::<Option<Vec<_>>>();
         Some(Self {
             splits: splits.len(),
             first: of(|s| s.first),
             second: of(|s| s.second),
-            difference,
-            standard_error: variance.map(|v| (v / n).sqrt()),
-            corrected_standard_error: variance.map(|v| (v * (1.0 / n + overlap)).sqrt()),
+            difference: difference.value,
+            standard_error: difference.standard_error(),
+            corrected_standard_error: difference.corrected_standard_error(test_rows, training_rows),
             discordant: counts.map(|counts| Discordant::sum(counts.into_iter())),
         })
     }

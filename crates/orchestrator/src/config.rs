@@ -96,6 +96,9 @@ pub struct Train {
     pub retries: u32,
     /// Epochs between two checkpoints.
     pub checkpoint_every: u32,
+    /// Whether the best score of any epoch on the test rows is recorded: for comparison with protocols that look at the test
+    /// rows. It plays no part in any choice.
+    pub best_test_epoch: bool,
 }
 
 impl Default for Train {
@@ -111,6 +114,7 @@ impl Default for Train {
             learning_rate_drop: 0.2,
             retries: 2,
             checkpoint_every: 20,
+            best_test_epoch: false,
         }
     }
 }
@@ -396,6 +400,11 @@ impl Config {
                         fitted on, so no epoch can be chosen with them"
                     .into(),
             );
+        }
+        if self.train.best_test_epoch && self.ensemble > 1 {
+            return Err("train.best_test_epoch = true is about the epochs of one network, and an ensemble has none of its own: \
+                        leave out one of the two"
+                .into());
         }
         if self.certify.engine.get().is_none() {
             let word = format!("{:?}", self.certify.engine).to_lowercase();

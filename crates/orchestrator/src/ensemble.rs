@@ -36,6 +36,16 @@ impl Delivery {
     pub fn rounds(&self) -> usize {
         self.members.iter().map(Vec::len).sum()
     }
+
+    /// Wall-clock time of the training in all rounds.
+    pub fn training_s(&self) -> f64 {
+        self.members.iter().flatten().map(|round| round.training_s).sum()
+    }
+
+    /// Wall-clock time of certification in all rounds.
+    pub fn certification_s(&self) -> f64 {
+        self.members.iter().flatten().map(|round| round.verification_s).sum()
+    }
 }
 
 /// Trains `config.ensemble` networks, one after the other, and takes their mean. The records of several members lie in

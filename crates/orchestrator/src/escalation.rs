@@ -65,7 +65,7 @@ pub struct Round {
     pub repair: Option<Repair>,
     /// Wall-clock time of the training.
     pub training_s: f64,
-    /// Wall-clock time of the verification.
+    /// Wall-clock time of certification: during training, of the repair and of the verification after it.
     pub verification_s: f64,
 }
 
@@ -89,6 +89,14 @@ struct Certified {
     counts: Verifications,
 }
 
+/// Wall-clock time that a round has taken so far: `spent.json` beside its checkpoints, so that a resumed round goes on counting.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Spent {
+    training_s: f64,
+    certification_s: f64,
+}
+
 /// What a training came to.
 struct Trained {
     /// The epochs with the best validation scores.
@@ -98,6 +106,7 @@ struct Trained {
     /// The best certified one, if networks were verified during training.
     certified: Option<(Check, Network)>,
     counts: Verifications,
+    spent: Spent,
     /// Whether it ran to its end.
     finished: bool,
 }
@@ -244,9 +253,8 @@ impl<'a> Escalation<'a> {
             let unrepaired = if repaired { Some(Model::load(&unrepaired_file)?) } else { None };
             return Ok(Some((round, Model::load(&model_file)?, unrepaired)));
         }
-        let start = Instant::now();
         let Some((trained, attempts)) = self.train(number, lambda, &folder)? else { return Ok(None) };
-        let training_s = start.elapsed().as_secs_f64();
+        let spent = trained.spent;
         let start = Instant::now();
         let mut repaired = None;
         let wanted = trained.certified.is_none() || self.config.certify.deliver == Deliver::Last;
@@ -284,8 +292,8 @@ impl<'a> Escalation<'a> {
             checks,
             during_training: trained.counts,
             repair: repaired.map(|(record, _)| record),
-            training_s,
-            verification_s: start.elapsed().as_secs_f64(),
+            training_s: spent.training_s,
+            verification_s: spent.certification_s + start.elapsed().as_secs_f64(),
         };
         let model = self.model(delivered);
         model.save(&model_file)?;
@@ -296,6 +304,7 @@ impl<'a> Escalation<'a> {
         for attempt in 0..attempts {
             self.folder.remove(&checkpoint_name(&folder, attempt));
         }
+        self.folder.remove(&spent_name(&folder));
         for name in self.folder.files(&folder)?.iter().filter(|name| name.starts_with(CERTIFIED)) {
             self.folder.remove(&format!("{folder}/{name}"));
         }
@@ -341,19 +350,27 @@ impl<'a> Escalation<'a> {
         let every = self.config.certify.during_training;
         self.folder.cut_metrics(round, attempt, trainer.next_epoch())?;
         self.progress.start_training(round, lambda, trainer.next_epoch(), epochs);
+        let mut spent: Spent = self.folder.read_json(&spent_name(folder))?.unwrap_or_default();
         let mut metrics = Vec::new();
         let mut finite = true;
         while finite && !trainer.is_finished() {
-            match trainer.run_epoch() {
+            let start = Instant::now();
+            let candidate = trainer.run_epoch();
+            spent.training_s += start.elapsed().as_secs_f64();
+            match candidate {
                 Some(candidate) => {
                     if every > 0 && (candidate.epoch.epoch + 1) % every == 0 {
+                        let start = Instant::now();
                         let name = format!("{folder}/{CERTIFIED}{attempt}-{:06}", candidate.epoch.epoch);
                         self.look_at(&candidate, &mut trainer, &mut certified, &mut counts, &name)?;
+                        spent.certification_s += start.elapsed().as_secs_f64();
                     }
+                    let test_wanted = self.config.train.best_test_epoch;
+                    let test = test_wanted.then(|| trainer.score(&candidate.network, &self.data.test));
                     let record = candidate.epoch;
                     let best = certified.as_ref().map(|(check, _)| &check.epoch);
                     self.progress.epoch(&record, epochs, best);
-                    metrics.push(Metrics { round, attempt, lambda, record });
+                    metrics.push(Metrics { round, attempt, lambda, record, test });
                 }
                 None => finite = false,
             }
@@ -363,6 +380,7 @@ impl<'a> Escalation<'a> {
                 // Metrics first: a line too many is cut on resuming, one too few would be missing.
                 self.folder.append_metrics(&metrics)?;
                 metrics.clear();
+                self.folder.write_json(&spent_name(folder), &spent)?;
                 if finite {
                     self.folder.write(&checkpoint, &trainer.checkpoint()?)?;
                 }
@@ -374,7 +392,7 @@ impl<'a> Escalation<'a> {
         }
         self.progress.end_training();
         let (candidates, last) = (trainer.candidates().to_vec(), trainer.last().cloned());
-        Ok(Some(Trained { candidates, last, certified, counts, finished: finite }))
+        Ok(Some(Trained { candidates, last, certified, counts, spent, finished: finite }))
     }
 
     /// The best certified network before epoch `next` of an interrupted attempt. What came later will come again.
@@ -515,4 +533,8 @@ const NODES: u64 = 500;
 
 fn checkpoint_name(folder: &str, attempt: u32) -> String {
     format!("{folder}/attempt-{attempt}.safetensors")
+}
+
+fn spent_name(folder: &str) -> String {
+    format!("{folder}/spent.json")
 }

@@ -11,12 +11,15 @@ mod error;
 mod escalation;
 mod html_report;
 mod inverse;
+mod mean;
 mod multistart;
 mod picture;
 mod progress;
 mod repair;
 mod report;
+mod resplits;
 mod run_folder;
+mod summary;
 mod verify;
 mod violations;
 
@@ -29,8 +32,7 @@ use std::time::Instant;
 use certificate::{Conclusion, Model, Query};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use milp::Control;
-use serde::{Deserialize, Serialize};
-use train::Scores;
+use serde::Serialize;
 use train::data::DataSet;
 
 use config::Config;
@@ -41,6 +43,7 @@ use picture::Slice;
 use progress::Progress;
 use report::FinalScores;
 use run_folder::RunFolder;
+use summary::{SUMMARY, Summary};
 
 /// Train a partially monotone network and prove that it is monotone.
 ///
@@ -265,7 +268,7 @@ fn run(args: &RunArgs) -> Result<u8> {
     let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt)?;
     match args.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
-        Format::Text => print_summary(&summary, &delivery, folder.path()),
+        Format::Text => summary.print(&delivery, folder.path()),
     }
     Ok(summary.exit_code)
 }
@@ -361,27 +364,6 @@ fn interrupt_flag() -> Arc<AtomicBool> {
     flag
 }
 
-/// Name of the summary in a run folder.
-const SUMMARY: &str = "summary.json";
-
-/// What `--format json` prints, and `summary.json`.
-#[derive(Serialize, Deserialize)]
-struct Summary {
-    run: PathBuf,
-    verdict: String,
-    stop_reason: StopReason,
-    rounds: usize,
-    lambda: Option<f64>,
-    ensemble: u32,
-    validation: Option<Scores>,
-    test: Option<Scores>,
-    /// The scores of the network before its repair, if it was repaired.
-    before_repair: Option<FinalScores>,
-    seconds: f64,
-    #[serde(skip)]
-    exit_code: u8,
-}
-
 /// Writes model, certificate, counterexamples and report, and sums up. Whatever was found out before, the verdict is that
 /// of the certificate of the stored model.
 fn deliver(
@@ -392,6 +374,7 @@ fn deliver(
     interrupt: &AtomicBool,
     start: Instant,
 ) -> Result<Summary> {
+    let mut certification_seconds = delivery.certification_s();
     let mut summary = Summary {
         run: folder.path().to_path_buf(),
         verdict: "undecided".into(),
@@ -399,13 +382,18 @@ fn deliver(
         rounds: delivery.rounds(),
         lambda: delivery.lambda(),
         ensemble: config.ensemble,
+        parameters: None,
         validation: None,
         test: None,
         before_repair: None,
+        best_test_epoch: summary::best_test_epoch(folder, delivery)?,
+        training_seconds: Some(delivery.training_s()),
+        certification_seconds: None,
         seconds: 0.0,
         exit_code: exit_code::UNDECIDED,
     };
     if let Some(model) = &delivery.model {
+        summary.parameters = Some(model.network.parameters());
         let scores = FinalScores::of(model, delivery.validated.as_ref(), data);
         (summary.validation, summary.test) = (Some(scores.validation), Some(scores.test));
         let model_file = folder.path().join("model.safetensors");
@@ -414,7 +402,9 @@ fn deliver(
         let certificate = folder.path().join(certification::FILE);
         let stored = Model::load(&model_file)?;
         let claim = (&stored.domain, &stored.specification());
+        let certifying = Instant::now();
         let report = certification::certify(&stored, claim, &config.verification(), control, &certificate)?;
+        certification_seconds += certifying.elapsed().as_secs_f64();
         let verdict = &report.verdict;
         summary.verdict = verdict.word().into();
         let exhausted = matches!(delivery.stop, StopReason::LambdaLimit(_) | StopReason::RoundLimit(_));
@@ -447,31 +437,9 @@ fn deliver(
     if delivery.stop == StopReason::Interrupted || cut_short {
         summary.exit_code = exit_code::INTERRUPTED;
     }
+    summary.certification_seconds = Some(certification_seconds);
     summary.seconds = start.elapsed().as_secs_f64();
     Ok(summary)
-}
-
-fn print_summary(summary: &Summary, delivery: &Delivery, folder: &Path) {
-    println!("verdict     {} ({})", summary.verdict, report::stop_reason(&delivery.stop));
-    if let Some(lambda) = summary.lambda {
-        println!("lambda      {lambda} after {} rounds", summary.rounds);
-        if summary.ensemble > 1 {
-            println!("ensemble    mean of {} networks", summary.ensemble);
-        }
-    }
-    for (name, scores) in [("validation", &summary.validation), ("test", &summary.test)] {
-        if let Some(scores) = scores {
-            println!("{name:<11} {}", report::score_text(scores));
-        }
-    }
-    if delivery.validated.is_some() {
-        println!("fitted      on all training rows; the validation score is that of the network before");
-    }
-    if summary.verdict != "undecided" {
-        println!("certificate {} (checked)", folder.join(certification::FILE).display());
-    }
-    println!("time        {:.1} s", summary.seconds);
-    println!("report      {}", folder.join("report.md").display());
 }
 
 /// `run.json`: what is needed to judge a run and to repeat it.

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use certificate::write_atomically;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use train::Epoch;
+use train::{Epoch, Scores};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -30,6 +30,9 @@ pub struct Metrics {
     pub lambda: f64,
     /// The epoch.
     pub record: Epoch,
+    /// The score of its network on the test rows, with `train.best_test_epoch`. Nothing is chosen by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub test: Option<Scores>,
 }
 
 impl RunFolder {
@@ -199,12 +202,22 @@ impl RunFolder {
     /// # Errors
     /// If the file cannot be read or written.
     pub fn cut_metrics(&self, round: u32, attempt: u32, epoch: u32) -> Result<()> {
-        let Some(bytes) = self.read("metrics.jsonl")? else { return Ok(()) };
-        let before = |m: &Metrics| (m.round, m.attempt, m.record.epoch) < (round, attempt, epoch);
+        let before = |m: &&Metrics| (m.round, m.attempt, m.record.epoch) < (round, attempt, epoch);
+        let known = self.metrics()?;
+        if known.is_empty() {
+            return Ok(());
+        }
+        self.write("metrics.jsonl", known.iter().take_while(before).map(line).collect::<String>().as_bytes())
+    }
+
+    /// The lines of `metrics.jsonl`; none if it is not there. A line cut off in the middle is one that will be written again.
+    ///
+    /// # Errors
+    /// If the file cannot be read.
+    pub fn metrics(&self) -> Result<Vec<Metrics>> {
+        let bytes = self.read("metrics.jsonl")?.unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
-        // A line cut off in the middle is one of those to be written again.
-        let kept = text.lines().map_while(|l| serde_json::from_str::<Metrics>(l).ok()).take_while(before);
-        self.write("metrics.jsonl", kept.map(|m| line(&m)).collect::<String>().as_bytes())
+        Ok(text.lines().map_while(|line| serde_json::from_str(line).ok()).collect())
     }
 }
 

@@ -253,8 +253,18 @@ impl<'a> Trainer<'a> {
         network.with_flat(&self.average).ok()
     }
 
+    /// The scores of a network of this trainer on any rows. Changes nothing.
+    pub fn score(&self, network: &Network, part: &Part) -> Scores {
+        let rows = tensors(part, self.data.features.len(), &self.device.clone().inner());
+        self.one_thread.install(|| self.score_tensors(network, rows))
+    }
+
     fn score_validation(&self, network: &Network) -> Scores {
-        let [x, y] = self.validation.clone();
+        self.score_tensors(network, self.validation.clone())
+    }
+
+    /// `x` is `[n, inputs]`, `y` is `[n, 1]`.
+    fn score_tensors(&self, network: &Network, [x, y]: [Tensor<2>; 2]) -> Scores {
         let outputs = self.chain.forward(&BlockWeights::of_network(network, &x.device()), x);
         Scores::of(self.data.task, &floats(outputs), &floats(y))
     }

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use super::Folder;
 use super::sweep::{Run, Sweep};
 use crate::error::{Error, Result, exit_code};
+use crate::mean::{Mean, digits};
 use crate::{SUMMARY, Summary};
 
 /// What `table` takes.
@@ -166,49 +167,12 @@ fn line(run: &Run, finished: &[Finished], asked: usize) -> Vec<String> {
 
 /// Mean, standard error and, if asked for, the 95 % interval of Student's t.
 fn mean(values: &[f64], interval: bool) -> String {
-    let n = values.len() as f64;
-    if values.is_empty() {
-        return "-".into();
+    let Some(mean) = Mean::of(values) else { return "-".into() };
+    let digits = digits(mean.value);
+    let mut text = format!("{:.digits$}", mean.value);
+    text += &mean.standard_error().map_or(String::new(), |error| format!(" ± {error:.digits$}"));
+    if let (Some((lower, upper)), true) = (mean.interval(), interval) {
+        text += &format!(", {lower:.digits$} to {upper:.digits$}");
     }
-    let mean = values.iter().sum::<f64>() / n;
-    // Errors are around 0.1, per cents around 70.
-    let digits = if mean.abs() < 1.0 { 4 } else { 2 };
-    if values.len() == 1 {
-        return format!("{mean:.digits$}");
-    }
-    let variance = values.iter().map(|x| (x - mean) * (x - mean)).sum::<f64>() / (n - 1.0);
-    let error = (variance / n).sqrt();
-    let text = format!("{mean:.digits$} ± {error:.digits$}");
-    if !interval {
-        return text;
-    }
-    let reach = student(values.len() - 1) * error;
-    format!("{text}, {:.digits$} to {:.digits$}", mean - reach, mean + reach)
-}
-
-/// The 97.5 % quantile of Student's t.
-fn student(freedom: usize) -> f64 {
-    const TABLE: [f64; 20] = [
-        12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
-        2.120, 2.110, 2.101, 2.093, 2.086,
-    ];
-    // Beyond the table the expansion in 1 / freedom (Abramowitz and Stegun 26.7.5) is good to four digits.
-    let (z, n): (f64, f64) = (1.959964, freedom as f64);
-    let second = (5.0 * z.powi(5) + 16.0 * z.powi(3) + 3.0 * z) / (96.0 * n * n);
-    TABLE.get(freedom.wrapping_sub(1)).copied().unwrap_or(z + (z.powi(3) + z) / (4.0 * n) + second)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn means_and_intervals_by_hand() {
-        assert_eq!(mean(&[], true), "-");
-        assert_eq!(mean(&[68.0], true), "68.00");
-        // Standard deviation 1, standard error 1/sqrt 3, and 4.303 of them on either side.
-        assert_eq!(mean(&[67.0, 68.0, 69.0], true), "68.00 ± 0.58, 65.52 to 70.48");
-        assert_eq!(mean(&[0.1, 0.2], false), "0.1500 ± 0.0500");
-        assert!((student(9) - 2.262).abs() < 1e-9 && (student(30) - 2.0423).abs() < 1e-3);
-    }
+    text
 }
