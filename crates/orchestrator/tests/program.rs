@@ -220,7 +220,7 @@ fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
 /// one.
 #[test]
 fn a_killed_run_resumes_bit_for_bit() {
-    survives_kills(&[]);
+    survives_kills(&["--set", "train.best_test_epoch=true"]);
 }
 
 /// The same where most of the time goes into repairs of networks that were trained without a penalty.
@@ -274,6 +274,96 @@ fn survives_kills(more: &[&str]) {
     for file in ["model.safetensors", "metrics.jsonl"] {
         assert!(fs::read(calm.join(file)).unwrap() == fs::read(stormy.join(file)).unwrap(), "{file} differs");
     }
+    let (calm, stormy) = (summary(&calm), summary(&stormy));
+    for key in ["validation", "test", "best_test_epoch", "parameters", "rounds", "lambda"] {
+        assert_eq!(calm[key], stormy[key], "{key}");
+    }
+}
+
+fn summary(folder: &Path) -> serde_json::Value {
+    serde_json::from_slice(&fs::read(folder.join("summary.json")).unwrap()).unwrap()
+}
+
+/// Recording the test score of every epoch changes no bit of what is trained and delivered, and the best one is that of the
+/// epochs at the lambda that is delivered.
+#[test]
+fn the_best_test_epoch_is_recorded_and_plays_no_part() {
+    let temporary = tempfile::tempdir().unwrap();
+    // Two rounds, because nothing pushes the first to certify; nor does the second, which does not matter here.
+    let plain = ["certify.during_training=0", "repair.method=off", "train.epochs=60", "certify.candidates=3"];
+    let plain = [&plain[..], &["escalation.lambda=1e-9", "escalation.lambda_growth=1e10"]].concat();
+    let plain: Vec<&str> = plain.into_iter().flat_map(|text| ["--set", text]).collect();
+    let (without, with) = (temporary.path().join("without"), temporary.path().join("with"));
+    let status = |folder: &Path, more: &[&str]| smoke(folder, &[&plain[..], more].concat()).status.code();
+    assert_eq!(status(&without, &[]), Some(1));
+    assert_eq!(status(&with, &["--set", "train.best_test_epoch=true"]), Some(1));
+    for file in ["model.safetensors", "rounds/00/model.safetensors", "certificate.jsonl"] {
+        assert!(fs::read(without.join(file)).unwrap() == fs::read(with.join(file)).unwrap(), "{file} differs");
+    }
+    let metrics = |folder: &Path| -> Vec<serde_json::Value> {
+        let text = fs::read_to_string(folder.join("metrics.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let recorded = metrics(&with);
+    let mut stripped = recorded.clone();
+    stripped.iter_mut().for_each(|line| drop(line.as_object_mut().unwrap().remove("test").unwrap()));
+    assert_eq!(stripped, metrics(&without));
+
+    let (without, with) = (summary(&without), summary(&with));
+    assert_eq!((&without["best_test_epoch"], &with["rounds"]), (&serde_json::Value::Null, &2.into()));
+    assert_eq!(with["test"], without["test"]);
+    let errors = |round: u64| -> Vec<f64> {
+        let of_round = recorded.iter().filter(|line| line["round"] == round);
+        of_round.map(|line| line["test"]["rmse"].as_f64().unwrap()).collect()
+    };
+    let least = |round: u64| errors(round).into_iter().min_by(f64::total_cmp).unwrap();
+    assert_eq!(errors(1).len(), 60);
+    let best = with["best_test_epoch"]["rmse"].as_f64().unwrap();
+    assert_eq!(best, least(1));
+    assert_ne!(best, least(0));
+    // The epoch that is delivered is one of them, to the rounding of `f32`.
+    let delivered = with["test"]["rmse"].as_f64().unwrap();
+    assert!(errors(1).iter().any(|error| (error - delivered).abs() < 1e-5) && best <= delivered + 1e-5);
+
+    let ensemble =
+        smoke(&temporary.path().join("ensemble"), &["--set", "train.best_test_epoch=true", "--set", "ensemble=2"]);
+    assert!(text(&ensemble.stderr).contains("train.best_test_epoch = true"), "{}", text(&ensemble.stderr));
+}
+
+/// Times are added up over interruptions, and say what took them.
+#[test]
+fn a_resumed_run_counts_the_time_before() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let one_round = ["--set", "escalation.round_limit=1", "--set", "train.epochs=20"];
+    let mut child =
+        orchestrator(&[&["configs/smoke.toml", "--out", folder.to_str().unwrap()][..], &one_round].concat())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !folder.join("rounds/00/attempt-0.safetensors").exists() && child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < deadline, "no checkpoint was written");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let spent = folder.join("rounds/00/spent.json");
+    if !spent.exists() {
+        println!("skipped: the run was over before it could be killed");
+        return;
+    }
+    // An hour and two that nobody could spend here.
+    fs::write(&spent, "{ \"training_s\": 3600, \"certification_s\": 7200 }").unwrap();
+    smoke(&folder, &[&["--resume"], &one_round[..]].concat());
+    let summary = summary(&folder);
+    let number = |key: &str| summary[key].as_f64().unwrap();
+    assert!((3600.0..3660.0).contains(&number("training_seconds")), "{summary}");
+    assert!((7200.0..7260.0).contains(&number("certification_seconds")), "{summary}");
+    assert!(number("seconds") < 60.0 && !spent.exists(), "{summary}");
+    let model = certificate::Model::load(&folder.join("model.safetensors")).unwrap();
+    assert_eq!(summary["parameters"], model.network.parameters());
 }
 
 /// `compare` of the smoke configuration, short, over two re-splits.

@@ -129,9 +129,14 @@ fn start(folder: &Folder, run: &Run, threads: usize, gpu: Option<usize>) -> Resu
     let log_file = OpenOptions::new().create(true).append(true).open(&log).map_err(io)?;
     let program = std::env::current_exe().map_err(io)?;
     let mut command = Command::new(program);
-    command.arg("run").arg(&run.config).arg("--out").arg(&out).args(["--format", "json", "--quiet", "--follow-stdin"]);
+    match run.baseline {
+        Some(baseline) => command.args(["baseline", baseline.kind()]),
+        None => command.arg("run"),
+    };
+    command.arg(&run.config).arg("--out").arg(&out).args(["--format", "json", "--quiet", "--follow-stdin"]);
     command.args(run.overrides.iter().flat_map(|text| ["--set", text]));
-    if out.join("config.toml").exists() {
+    // The same command of a baseline goes on by itself.
+    if run.baseline.is_none() && out.join("config.toml").exists() {
         command.arg("--resume");
     }
     if let Some(gpu) = gpu {

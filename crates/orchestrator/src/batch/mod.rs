@@ -1,6 +1,9 @@
 //! Many runs at once: the commands `batch` and `table`.
 
+mod columns;
+mod finished;
 mod local;
+mod render;
 mod slurm;
 mod sweep;
 mod table;
@@ -17,6 +20,8 @@ pub use table::{TableArgs, table};
 
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
+use columns::Column;
+use render::TableFormat;
 use sweep::{Run, Sweep};
 
 /// What `batch` takes.
@@ -40,8 +45,8 @@ pub struct BatchArgs {
     #[arg(long, default_value_t = 0)]
     gpus: usize,
     /// How the table is printed in the end.
-    #[arg(long, value_enum, default_value_t = table::TableFormat::Text)]
-    format: table::TableFormat,
+    #[arg(long, value_enum, default_value_t = TableFormat::Text)]
+    format: TableFormat,
     /// No progress on standard error.
     #[arg(long, short)]
     quiet: bool,
@@ -75,6 +80,24 @@ struct Header {
     name: String,
     title: String,
     runs: usize,
+    /// The method that the others are compared with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    against: Option<String>,
+    /// The columns of the table, if they were chosen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    columns: Option<Vec<Column>>,
+}
+
+impl Header {
+    fn of(sweep: &Sweep, runs: usize) -> Self {
+        let Sweep { name, title, against, columns, .. } = sweep.clone();
+        Self { format_version: VERSION, name, title, runs, against, columns }
+    }
+
+    fn write(&self, folder: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).expect("a header is plain data");
+        Ok(write_atomically(&folder.join("batch.json"), text.as_bytes())?)
+    }
 }
 
 /// The folder of a batch: `batch.json`, `manifest.jsonl` with one run a line, `runs/ID/`, `logs/ID.log`, `failures.jsonl`.
@@ -87,13 +110,16 @@ struct Folder {
 impl Folder {
     /// A new folder, or one of the same experiment.
     fn open(path: PathBuf, sweep: &Sweep, runs: Vec<Run>) -> Result<Self> {
-        let (name, title) = (sweep.name.clone(), sweep.title.clone());
-        let header = Header { format_version: VERSION, name, title, runs: runs.len() };
+        let header = Header::of(sweep, runs.len());
         if path.join("batch.json").exists() {
             let known = Self::read(&path)?;
             if known.runs != runs {
                 let message = "the experiment was changed since this batch began; take another folder with --out, or undo the change";
                 return Err(Error::RunFolder { path, message: message.into() });
+            }
+            // Title and columns may change at any time.
+            if known.header != header {
+                header.write(&path)?;
             }
             return Ok(Self { header, ..known });
         }
@@ -102,9 +128,8 @@ impl Folder {
         fs::create_dir_all(path.join("logs")).map_err(io)?;
         let line = |run: &Run| serde_json::to_string(run).expect("a run is plain data") + "\n";
         write_atomically(&path.join("manifest.jsonl"), runs.iter().map(line).collect::<String>().as_bytes())?;
-        let text = serde_json::to_string_pretty(&header).expect("a header is plain data");
         // The last file, so that a folder with it is complete.
-        write_atomically(&path.join("batch.json"), text.as_bytes())?;
+        header.write(&path)?;
         Ok(Self { path, header, runs })
     }
 

@@ -1,15 +1,15 @@
-//! What a batch found, one line for each method.
+//! What a batch found, one line for each method: the command `table`.
 
 use std::path::{Path, PathBuf};
 
-use certificate::Model;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
-use super::Folder;
-use super::sweep::{Run, Sweep};
-use crate::error::{Error, Result, exit_code};
-use crate::mean::{Mean, digits};
-use crate::{SUMMARY, Summary};
+use super::columns::{About, Cell, Column, DEFAULT, Unit};
+use super::finished::Line;
+use super::render::TableFormat;
+use super::sweep::Sweep;
+use super::{Folder, Header};
+use crate::error::{Result, exit_code};
 
 /// What `table` takes.
 #[derive(Args)]
@@ -21,158 +21,73 @@ pub struct TableArgs {
     format: TableFormat,
 }
 
-/// How a table is printed.
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum TableFormat {
-    /// Columns for a terminal.
-    Text,
-    /// A table in Markdown.
-    Markdown,
-    /// Comma-separated values.
-    Csv,
-    /// A LaTeX tabular.
-    Latex,
-}
-
 /// Prints what a batch has found so far.
 ///
 /// # Errors
 /// If there is no batch, or one of its files is damaged.
 pub fn table(args: &TableArgs) -> Result<u8> {
-    let path = if args.batch.join("batch.json").exists() {
-        args.batch.clone()
+    let folder = if args.batch.join("batch.json").exists() {
+        Folder::read(&args.batch)?
     } else {
         let (sweep, _) = Sweep::load(&args.batch)?;
-        Path::new("runs").join(sweep.name)
+        let mut folder = Folder::read(&Path::new("runs").join(&sweep.name))?;
+        // Title and columns as they are asked for now.
+        folder.header = Header::of(&sweep, folder.runs.len());
+        folder
     };
-    print!("{}", Table::of(&Folder::read(&path)?)?.render(args.format));
+    print!("{}", Table::of(&folder)?.render(args.format));
     Ok(exit_code::CERTIFIED)
 }
 
-/// A table of texts.
+/// A table of cells.
 pub struct Table {
-    title: String,
-    lines: Vec<Vec<String>>,
+    /// What stands above it.
+    pub title: String,
+    /// Its columns, at least one.
+    pub columns: Vec<Heading>,
+    /// A cell for each column.
+    pub lines: Vec<Vec<Cell>>,
 }
 
-const HEAD: [&str; 9] = [
-    "method",
-    "parameters",
-    "seeds",
-    "certified",
-    "lambda",
-    "validation",
-    "test (mean ± standard error, 95 % interval)",
-    "seconds",
-    "published",
-];
+/// What stands above a column.
+pub struct Heading {
+    /// A few words a line.
+    pub lines: Vec<String>,
+    /// What the values of its cells are called in a spreadsheet.
+    pub parts: &'static [&'static str],
+}
 
 impl Table {
     /// The finished runs of a batch.
+    ///
+    /// # Errors
+    /// If a file of a run is damaged.
     pub fn of(folder: &Folder) -> Result<Self> {
-        let mut methods: Vec<(&Run, Vec<Finished>, usize)> = Vec::new();
-        for run in &folder.runs {
-            if methods.last().is_none_or(|(first, ..)| first.method != run.method) {
-                methods.push((run, Vec::new(), 0));
+        let Header { title, against, columns: wanted, .. } = &folder.header;
+        let paths_wanted = wanted.as_ref().is_some_and(|columns| columns.contains(&Column::NegativePaths));
+        let lines = Line::all(folder, paths_wanted)?;
+        let about = About {
+            against: against.as_ref().and_then(|name| lines.iter().find(|line| line.method() == name)),
+            resplits: lines.iter().any(|line| line.resplit().is_some()),
+            unit: Unit::of(lines.iter().flat_map(Line::finished)),
+        };
+        let (done, asked) = (lines.iter().flat_map(Line::finished).count(), folder.runs.len());
+        let has_something = |column: &Column| lines.iter().any(|line| !column.cell(line, &about).is_empty());
+        let mut columns = match wanted {
+            Some(columns) => columns.clone(),
+            None => DEFAULT.into_iter().filter(has_something).collect(),
+        };
+        let title = if done < asked {
+            // How far each method is has to be seen then.
+            if !columns.contains(&Column::Seeds) {
+                columns.insert(1, Column::Seeds);
             }
-            let (_, finished, asked) = methods.last_mut().expect("one was just added");
-            *asked += 1;
-            if let Some(found) = read(&folder.run_folder(run))? {
-                finished.push(found);
-            }
-        }
-        let lines = methods.into_iter().map(|(run, finished, asked)| line(run, &finished, asked)).collect();
-        Ok(Self { title: folder.header.title.clone(), lines })
+            format!("{title}: {done} of {asked} runs so far")
+        } else {
+            title.clone()
+        };
+        let cells = |line: &Line| columns.iter().map(|column| column.cell(line, &about)).collect();
+        let heading = |column: &Column| Heading { lines: column.head(&about), parts: column.parts() };
+        Ok(Self { title, lines: lines.iter().map(cells).collect(), columns: columns.iter().map(heading).collect() })
     }
-
-    /// As text.
-    pub fn render(&self, format: TableFormat) -> String {
-        let head: Vec<String> = HEAD.map(String::from).to_vec();
-        let all: Vec<&Vec<String>> = [&head].into_iter().chain(&self.lines).collect();
-        match format {
-            TableFormat::Text => {
-                let width = |k: usize| all.iter().map(|line| line[k].chars().count()).max().unwrap_or(0);
-                let padded = |line: &&Vec<String>| {
-                    let cells = line.iter().enumerate().map(|(k, cell)| format!("{cell:<width$}", width = width(k)));
-                    cells.collect::<Vec<_>>().join("  ").trim_end().to_owned() + "\n"
-                };
-                format!("{}\n\n{}", self.title, all.iter().map(padded).collect::<String>())
-            }
-            TableFormat::Markdown => {
-                let row = |line: &[String]| format!("| {} |\n", line.join(" | ").replace('\n', " "));
-                let rule = format!("|{}\n", "---|".repeat(HEAD.len()));
-                row(&head) + &rule + &self.lines.iter().map(|line| row(line)).collect::<String>()
-            }
-            TableFormat::Csv => {
-                let cell = |cell: &String| format!("\"{}\"", cell.replace('"', "\"\""));
-                all.iter().map(|line| line.iter().map(cell).collect::<Vec<_>>().join(",") + "\n").collect()
-            }
-            TableFormat::Latex => {
-                let cell = |cell: &String| {
-                    let escaped = cell.replace('%', "\\%").replace('_', "\\_").replace('&', "\\&");
-                    escaped.replace('±', "$\\pm$")
-                };
-                let row = |line: &Vec<String>| line.iter().map(cell).collect::<Vec<_>>().join(" & ") + " \\\\\n";
-                let body: String = self.lines.iter().map(row).collect();
-                format!(
-                    "\\begin{{tabular}}{{l{}}}\n\\hline\n{}\\hline\n{body}\\hline\n\\end{{tabular}}\n",
-                    "r".repeat(HEAD.len() - 1),
-                    row(&head)
-                )
-            }
-        }
-    }
-}
-
-/// Summary of a run that has finished, and the number of parameters of its model if it has one.
-type Finished = (Summary, Option<usize>);
-
-fn read(path: &Path) -> Result<Option<Finished>> {
-    let file = path.join(SUMMARY);
-    let Ok(text) = std::fs::read_to_string(&file) else { return Ok(None) };
-    let damaged = |e: serde_json::Error| Error::RunFolder { path: file.clone(), message: e.to_string() };
-    let summary = serde_json::from_str(&text).map_err(damaged)?;
-    let model = path.join("model.safetensors");
-    let parameters = if model.exists() { Some(Model::load(&model)?.network.parameters()) } else { None };
-    Ok(Some((summary, parameters)))
-}
-
-fn line(run: &Run, finished: &[Finished], asked: usize) -> Vec<String> {
-    let certified = finished.iter().filter(|(summary, _)| summary.verdict == "certified").count();
-    let range = |values: Vec<f64>, digits: usize| {
-        let (low, high) = values.iter().fold((f64::MAX, f64::MIN), |(low, high), x| (low.min(*x), high.max(*x)));
-        match values.len() {
-            0 => "-".to_owned(),
-            _ if format!("{low:.digits$}") == format!("{high:.digits$}") => format!("{low:.digits$}"),
-            _ => format!("{low:.digits$} to {high:.digits$}"),
-        }
-    };
-    let scores = |pick: fn(&Summary) -> Option<train::Scores>| -> Vec<f64> {
-        let score = |scores: train::Scores| scores.accuracy.map(|a| 100.0 * a).or(scores.rmse);
-        finished.iter().filter_map(|(summary, _)| pick(summary).and_then(score)).collect()
-    };
-    let seeds = if finished.len() == asked { asked.to_string() } else { format!("{} of {asked}", finished.len()) };
-    vec![
-        run.method.clone(),
-        range(finished.iter().filter_map(|(_, n)| n.map(|n| n as f64)).collect(), 0),
-        seeds,
-        format!("{certified} of {}", finished.len()),
-        range(finished.iter().filter_map(|(summary, _)| summary.lambda).collect(), 0),
-        mean(&scores(|summary| summary.validation), false),
-        mean(&scores(|summary| summary.test), true),
-        range(finished.iter().map(|(summary, _)| summary.seconds).collect(), 0),
-        run.published.clone(),
-    ]
-}
-
-/// Mean, standard error and, if asked for, the 95 % interval of Student's t.
-fn mean(values: &[f64], interval: bool) -> String {
-    let Some(mean) = Mean::of(values) else { return "-".into() };
-    let digits = digits(mean.value);
-    let mut text = format!("{:.digits$}", mean.value);
-    text += &mean.standard_error().map_or(String::new(), |error| format!(" ± {error:.digits$}"));
-    if let (Some((lower, upper)), true) = (mean.interval(), interval) {
-        text += &format!(", {lower:.digits$} to {upper:.digits$}");
-    }
-    text
 }

@@ -21,21 +21,18 @@ fn a_sweep_is_run_and_its_table_printed_in_every_format() {
     let lines: Vec<&str> = table.lines().collect();
     assert_eq!(lines.len(), 3, "{table}");
     assert!(lines[1].starts_with("\"smoke, hidden 4\",") && lines[2].starts_with("\"smoke, hidden 6\","), "{table}");
-    assert!(lines[1].contains("\"2 of 2\"") && lines[1].ends_with("\"0.1\""), "{table}");
+    assert!(lines[1].contains(",2,2,") && lines[1].ends_with(",0.1"), "{table}");
     // The numbers are those of the runs.
     let mean = |hidden: u32| {
-        let rmse = |seed: u32| {
-            let folder = out.join(format!("runs/smoke-hidden-{hidden}-{seed}"));
-            let summary: serde_json::Value =
-                serde_json::from_str(&fs::read_to_string(folder.join("summary.json")).unwrap()).unwrap();
-            summary["test"]["rmse"].as_f64().unwrap()
-        };
+        let rmse = |seed: u32| rmse(&out, &format!("smoke-hidden-{hidden}-{seed}"));
         (rmse(3) + rmse(4)) / 2.0
     };
-    assert!(
-        lines[1].contains(&format!("{:.4} ± ", mean(4))) && lines[2].contains(&format!("{:.4} ± ", mean(6))),
-        "{table}"
-    );
+    let place = lines[0].split(',').position(|name| name == "test scaled RMSE: mean").expect("a column of test scores");
+    for (line, hidden) in [(lines[1], 4), (lines[2], 6)] {
+        // The name, which has a comma in it, is two fields here.
+        let found: f64 = line.split(',').nth(place + 1).unwrap().parse().unwrap();
+        assert!((found - mean(hidden)).abs() < 1e-12, "{table}");
+    }
     // Nothing is run again.
     let begun = Instant::now();
     let again = batch(&["--format", "csv"]);
@@ -108,7 +105,7 @@ fn a_failing_run_is_tried_twice_recorded_and_harms_nobody() {
     // A file where one run wants its folder.
     fs::create_dir_all(out.join("runs")).unwrap();
     fs::write(out.join("runs/smoke-hidden-4-4"), "in the way").unwrap();
-    let output = run(&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap(), "--format", "csv"]);
+    let output = run(&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()]);
     assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
     let said = text(&output.stderr);
     assert!(
@@ -119,7 +116,79 @@ fn a_failing_run_is_tried_twice_recorded_and_harms_nobody() {
     assert_eq!(failures.lines().count(), 1);
     assert!(failures.contains("smoke-hidden-4-4") && failures.contains("\"tries\":2"), "{failures}");
     let table = text(&output.stdout);
-    assert!(table.contains("\"1 of 2\"") && table.contains("\"2 of 2\""), "{table}");
+    assert!(table.starts_with("Some widths: 3 of 4 runs so far\n") && table.contains("  1 of 2  "), "{table}");
+}
+
+/// Each seed has the re-split that `compare` would take, and differences are those of the same seed.
+#[test]
+fn methods_are_compared_seed_by_seed_over_re_splits() {
+    let temporary = tempfile::tempdir().unwrap();
+    let config = repository().join("configs/smoke.toml");
+    let method = |name: &str, hidden: u32| {
+        format!(
+            "[[method]]\nname = \"{name}\"\nconfig = {config:?}\nset = {{ \"train.epochs\" = 6, \"escalation.round_limit\" = 1, \
+             \"architecture.hidden\" = {hidden} }}\n"
+        )
+    };
+    let head = "name = \"tiny\"\ntitle = \"Wide and narrow\"\nseeds = 3\nresplits = true\nagainst = \"narrow\"\n";
+    let columns = "columns = [\"method\", \"difference\", \"test\", \"negative_paths\"]\n";
+    let file = temporary.path().join("sweep.toml");
+    fs::write(&file, format!("{head}{columns}{}{}", method("wide", 8), method("narrow", 3))).unwrap();
+    let out = temporary.path().join("batch");
+    let batch =
+        |more: &[&str]| run(&[&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()], more].concat());
+    let output = batch(&["--format", "csv"]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let table = text(&output.stdout);
+    let lines: Vec<Vec<&str>> = table.lines().map(|line| line.split(',').collect()).collect();
+    assert_eq!(
+        lines[0][..2],
+        ["method", "test minus narrow (less is better) (± corrected for overlap): mean"],
+        "{table}"
+    );
+    assert_eq!(lines[0][5], "test scaled RMSE over re-splits: mean", "{table}");
+
+    // Seed k is drawn with k + 1, by the split with which `compare` draws.
+    for (seed, name) in [(0, "wide"), (1, "narrow"), (2, "wide")] {
+        let config = fs::read_to_string(out.join(format!("runs/{name}-{seed}/config.toml"))).unwrap();
+        for words in [format!("seed = {seed}\n"), "split = \"random\"\n".into(), format!("split_seed = {}\n", seed + 1)]
+        {
+            assert!(config.contains(&words), "{words} is missing in\n{config}");
+        }
+    }
+    // 128 rows to fit, 32 to validate, 40 to test.
+    let differences: Vec<f64> =
+        (0..3).map(|seed| rmse(&out, &format!("wide-{seed}")) - rmse(&out, &format!("narrow-{seed}"))).collect();
+    let mean = differences.iter().sum::<f64>() / 3.0;
+    let variance = differences.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / 2.0;
+    let expected = [mean, (variance / 3.0).sqrt(), (variance * (1.0 / 3.0 + 40.0 / 160.0)).sqrt(), 3.0];
+    for (found, expected) in lines[1][1..5].iter().zip(expected) {
+        assert!((found.parse::<f64>().unwrap() - expected).abs() < 1e-9, "{found} instead of {expected}\n{table}");
+    }
+    assert_eq!(lines[2][1..5], ["", "", "", ""], "a method has no difference to itself");
+
+    // The share of negative weight paths is that of the stored networks.
+    let share = |seed: u32| {
+        let model = certificate::Model::load(&out.join(format!("runs/narrow-{seed}/model.safetensors"))).unwrap();
+        let paths = certificate::WeightPaths::of(&model.network, &model.monotone_features());
+        100.0 * paths.negative_share().unwrap()
+    };
+    assert_eq!(lines[0][7], "negative paths (%): mean", "{table}");
+    let found: f64 = lines[2][7].parse().unwrap();
+    assert!((found - (share(0) + share(1) + share(2)) / 3.0).abs() < 1e-9 && found > 0.0, "{table}");
+
+    // Other columns of the same runs, in the same folder.
+    fs::write(&file, format!("{head}{}{}", method("wide", 8), method("narrow", 3))).unwrap();
+    let other = text(&batch(&[]).stdout);
+    assert!(other.starts_with("Wide and narrow\n\nmethod  seeds"), "{other}");
+    assert_eq!(text(&run(&["table", out.to_str().unwrap()]).stdout), other);
+}
+
+/// The error of a finished run on its test rows.
+fn rmse(batch: &Path, id: &str) -> f64 {
+    let text = fs::read_to_string(batch.join("runs").join(id).join("summary.json")).unwrap();
+    let summary: serde_json::Value = serde_json::from_str(&text).unwrap();
+    summary["test"]["rmse"].as_f64().unwrap()
 }
 
 #[test]
@@ -142,6 +211,24 @@ fn broken_sweeps_and_foreign_folders_are_refused() {
     assert!(batch(&second("grid = { \"train.epochs\" = [] }\n")).contains("no value for `train.epochs`"));
     assert!(batch(&second("set = { \"train.epoks\" = 3 }\n")).contains("train.epoks"));
     assert!(batch(&(second("") + &second(""))).contains("two methods have runs called `b-3`"));
+    let kind = batch(&second("baseline = \"tree\"\n"));
+    assert!(kind.contains("unknown variant `tree`") && kind.contains("did you mean `trees`?"), "{kind}");
+    let chosen = |top: &str, more: &str| {
+        let file = sweep(temporary.path(), &[4, 6], 12, "", more);
+        fs::write(&file, format!("{top}\n{}", fs::read_to_string(&file).unwrap())).unwrap();
+        refused(&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()])
+    };
+    let column = chosen("columns = [\"method\", \"sedes\"]", "");
+    assert!(column.contains("unknown variant `sedes`") && column.contains("did you mean `seeds`?"), "{column}");
+    assert!(chosen("columns = []", "").contains("at least one"));
+    assert!(chosen("columns = [\"difference\"]", "").contains("needs `against"));
+    let against = chosen("against = \"smoke, hidden 5\"", "");
+    assert!(against.contains("unknown method `smoke, hidden 5`") && against.contains("did you mean `smoke, hidden"));
+    let elsewhere = second("set = { \"data.split\" = \"file_order\" }\n");
+    let rows = chosen("against = \"smoke, hidden 4\"", &elsewhere);
+    assert!(rows.contains("`b` cannot be compared with `smoke, hidden 4`") && rows.contains("data.split"), "{rows}");
+    let wbc = format!("[[method]]\nname = \"c\"\nconfig = {config:?}\nset = {{ \"data.split\" = \"nowhere\" }}\n");
+    assert!(chosen("resplits = true", &wbc).contains("nowhere"));
     assert!(!out.exists(), "nothing is begun");
 
     let good = sweep(temporary.path(), &[4, 6], 12, "", "");

@@ -4,6 +4,7 @@
 mod command;
 mod local;
 mod slurm;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -25,8 +26,9 @@ fn sweep(folder: &Path, widths: &[u32], epochs: u32, slurm: &str, more: &str) ->
 
 /// A table in Markdown without the seconds, which differ from time to time.
 fn without_seconds(table: &str) -> String {
+    let seconds = table.lines().next().unwrap().split('|').position(|cell| cell == " seconds ").unwrap();
     let cells = |line: &str| {
-        let cells = line.split('|').enumerate().filter(|(k, _)| *k != 8);
+        let cells = line.split('|').enumerate().filter(|(k, _)| *k != seconds);
         cells.map(|(_, cell)| cell).collect::<Vec<_>>().join("|")
     };
     table.lines().map(cells).collect::<Vec<_>>().join("\n")
