@@ -17,6 +17,7 @@ mod progress;
 mod repair;
 mod report;
 mod run_folder;
+mod tensorboard;
 mod verify;
 mod violations;
 
