@@ -13,6 +13,7 @@ mod html_report;
 mod inverse;
 mod multistart;
 mod picture;
+mod picture_files;
 mod progress;
 mod repair;
 mod report;
@@ -433,7 +434,7 @@ fn deliver(
         let slice = match &delivery.unrepaired {
             Some(before) => {
                 let slice = Slice::worst(before, model, data);
-                folder.write(picture::FILE, slice.to_svg(data).as_bytes())?;
+                picture_files::write(&folder.path().join(picture::FILE), &slice.to_svg(data))?;
                 Some(slice)
             }
             None => None,
