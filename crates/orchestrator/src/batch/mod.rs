@@ -1,5 +1,6 @@
 //! Many runs at once: the commands `batch` and `table`.
 
+mod contents;
 mod local;
 mod slurm;
 mod sweep;
@@ -13,11 +14,14 @@ use certificate::write_atomically;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-pub use table::{TableArgs, table};
+pub use contents::Contents;
+pub use local::Failure;
+pub use sweep::Run;
+pub use table::{TableArgs, student, table};
 
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
-use sweep::{Run, Sweep};
+use sweep::Sweep;
 
 /// What `batch` takes.
 #[derive(Args)]

@@ -84,6 +84,11 @@ impl Table {
         Ok(Self { title: folder.header.title.clone(), lines })
     }
 
+    /// Headings and cells.
+    pub fn cells(&self) -> Vec<Vec<String>> {
+        std::iter::once(HEAD.map(String::from).to_vec()).chain(self.lines.iter().cloned()).collect()
+    }
+
     /// As text.
     pub fn render(&self, format: TableFormat) -> String {
         let head: Vec<String> = HEAD.map(String::from).to_vec();
@@ -187,7 +192,7 @@ fn mean(values: &[f64], interval: bool) -> String {
 }
 
 /// The 97.5 % quantile of Student's t.
-fn student(freedom: usize) -> f64 {
+pub fn student(freedom: usize) -> f64 {
     const TABLE: [f64; 20] = [
         12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
         2.120, 2.110, 2.101, 2.093, 2.086,
