@@ -14,12 +14,14 @@ mod inverse;
 mod mean;
 mod multistart;
 mod picture;
+mod picture_files;
 mod progress;
 mod repair;
 mod report;
 mod resplits;
 mod run_folder;
 mod summary;
+mod tensorboard;
 mod verify;
 mod violations;
 
@@ -422,7 +424,7 @@ fn deliver(
         let slice = match &delivery.unrepaired {
             Some(before) => {
                 let slice = Slice::worst(before, model, data);
-                folder.write(picture::FILE, slice.to_svg(data).as_bytes())?;
+                picture_files::write(&folder.path().join(picture::FILE), &slice.to_svg(data))?;
                 Some(slice)
             }
             None => None,

@@ -76,6 +76,7 @@ impl Slice {
         area.fill(&WHITE)?;
         let mut chart = ChartBuilder::on(&area)
             .margin(12)
+            .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(64)
             .build_cartesian_2d(raw(0.0)..raw(1.0), low - room..high + room)?;

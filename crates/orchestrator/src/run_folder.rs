@@ -11,10 +11,12 @@ use train::{Epoch, Scores};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::tensorboard::EventFiles;
 
-/// A run's folder: `config.toml`, `run.json`, `metrics.jsonl`, `rounds/NN/`, and in the end the model and its report.
+/// A run's folder: `config.toml`, `run.json`, `metrics.jsonl`, `tensorboard/`, `rounds/NN/`, and in the end the model and its report.
 pub struct RunFolder {
     path: PathBuf,
+    events: EventFiles,
     /// Held as long as somebody works in the folder; not by readers.
     _lock: Option<File>,
 }
@@ -57,7 +59,7 @@ impl RunFolder {
             return Err(Error::RunFolder { path, message: message.into() });
         }
         make(&path)?;
-        let folder = Self { _lock: Some(lock(&path)?), path };
+        let folder = Self::of(Some(lock(&path)?), path);
         folder.write("config.toml", config.as_bytes())?;
         Ok(folder)
     }
@@ -84,7 +86,7 @@ impl RunFolder {
             );
             return Err(Error::RunFolder { path, message });
         }
-        Ok(Self { _lock: Some(lock(&path)?), path })
+        Ok(Self::of(Some(lock(&path)?), path))
     }
 
     /// The folder of an earlier run, to read what it left.
@@ -93,10 +95,14 @@ impl RunFolder {
     /// If there is no configuration in it.
     pub fn open(path: &Path) -> Result<Self> {
         if path.join("config.toml").is_file() {
-            return Ok(Self { _lock: None, path: path.into() });
+            return Ok(Self::of(None, path.into()));
         }
         let message = "not the folder of a run: it has no config.toml; expected a folder such as runs/compas/001";
         Err(Error::RunFolder { path: path.into(), message: message.into() })
+    }
+
+    fn of(lock: Option<File>, path: PathBuf) -> Self {
+        Self { events: EventFiles::new(&path), path, _lock: lock }
     }
 
     /// Where it is.
@@ -164,7 +170,7 @@ impl RunFolder {
     pub fn member(&self, member: u32) -> Result<Self> {
         let path = self.path.join(format!("members/{member:02}"));
         make(&path)?;
-        Ok(Self { _lock: Some(lock(&path)?), path })
+        Ok(Self::of(Some(lock(&path)?), path))
     }
 
     /// The names of the files in a folder of the run, sorted.
@@ -186,28 +192,34 @@ impl RunFolder {
         let _ = fs::remove_file(self.path.join(name));
     }
 
-    /// Adds lines to `metrics.jsonl`.
+    /// Adds lines to `metrics.jsonl` and to the event files.
     ///
     /// # Errors
-    /// If the file cannot be written.
+    /// If a file cannot be written.
     pub fn append_metrics(&self, lines: &[Metrics]) -> Result<()> {
         let path = self.path.join("metrics.jsonl");
         let text: String = lines.iter().map(line).collect();
         let append = || OpenOptions::new().create(true).append(true).open(&path)?.write_all(text.as_bytes());
-        append().map_err(|source| Error::Io { path: path.clone(), source })
+        append().map_err(|source| Error::Io { path: path.clone(), source })?;
+        self.events.append(lines)
     }
 
-    /// Keeps only the lines of `metrics.jsonl` before an epoch that will be run again.
+    /// Keeps only the lines of `metrics.jsonl`, and the events, before an epoch that will be run again.
     ///
     /// # Errors
-    /// If the file cannot be read or written.
+    /// If a file cannot be read or written.
     pub fn cut_metrics(&self, round: u32, attempt: u32, epoch: u32) -> Result<()> {
         let before = |m: &&Metrics| (m.round, m.attempt, m.record.epoch) < (round, attempt, epoch);
+        let Some(bytes) = self.read("metrics.jsonl")? else { return Ok(()) };
         let known = self.metrics()?;
-        if known.is_empty() {
+        let kept = &known[..known.iter().take_while(before).count()];
+        let text: String = kept.iter().map(line).collect();
+        if text.as_bytes() == bytes {
             return Ok(());
         }
-        self.write("metrics.jsonl", known.iter().take_while(before).map(line).collect::<String>().as_bytes())
+        // Events first: stopped between the two, the next one to resume finds that there is something to cut.
+        self.events.replace(kept)?;
+        self.write("metrics.jsonl", text.as_bytes())
     }
 
     /// The lines of `metrics.jsonl`; none if it is not there. A line cut off in the middle is one that will be written again.

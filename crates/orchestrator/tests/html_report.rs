@@ -62,8 +62,9 @@ fn section<'a>(page: &'a str, id: &str) -> &'a str {
     rest.split_once("</section>").unwrap().0
 }
 
-/// Nothing on the page is fetched or run.
+/// Nothing on the page is fetched or run; its one font is in it.
 fn assert_self_contained(page: &str) {
+    let page = &page.replacen("src:url(data:font/ttf;base64,", "", 1);
     for word in
         ["<script", "<link", "<iframe", "<object", "@import", "url(", "javascript:", "src=\"http", "href=\"http"]
     {
@@ -305,6 +306,79 @@ fn what_is_no_finished_run_is_refused_with_the_reason() {
     assert!(refusal(&folder).contains("manifest was changed"), "{}", refusal(&folder));
 }
 
+/// The page of a batch of short runs: two methods of two seeds, one whose name is no name for HTML, and one run that fails.
+fn experiment(folder: &Path) -> (PathBuf, String) {
+    let file = folder.join("sweep.toml");
+    let config = repository().join("configs/smoke.toml");
+    let method = |name: &str, more: &str| {
+        format!("[[method]]\nname = \"{name}\"\nconfig = {config:?}\nset = {{ \"train.epochs\" = 12{more} }}\n")
+    };
+    let unrepaired = ", \"escalation.lambda\" = 0, \"repair.method\" = \"off\"";
+    let methods = method("<b>penalised", "") + "published = \"0.125 ± 0.01\"\n" + &method("free", unrepaired);
+    fs::write(&file, format!("name = \"tiny\"\ntitle = \"Some <i>rents\"\nseeds = 2\n{methods}")).unwrap();
+    let out = folder.join("batch");
+    // A file where one run wants its folder.
+    fs::create_dir_all(out.join("runs")).unwrap();
+    fs::write(out.join("runs/free-1"), "in the way").unwrap();
+    let output = run(&["batch", file.to_str().unwrap(), "--quiet", "--out", out.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(1), "{}", text(&output.stderr));
+    let page = report(&out);
+    (out, page)
+}
+
+const EXPERIMENT: [&str; 6] = ["table", "scores", "protocol", "methods", "failures", "again"];
+
+#[test]
+fn an_experiment_is_shown_with_its_table_its_seeds_and_its_failures() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (out, page) = experiment(temporary.path());
+    assert_self_contained(&page);
+    assert_eq!(sections(&page), EXPERIMENT);
+    assert!(!page.contains("<b>") && !page.contains("<i>") && page.contains("Some &lt;i&gt;rents"));
+    assert!(page.contains("3 of 4 finished") && page.contains("1 of 4 runs are not finished; 1 of them failed"));
+
+    // The table is that of `table`, and the runs are those of their summaries.
+    let printed = text(&run(&["table", out.to_str().unwrap(), "--format", "markdown"]).stdout);
+    for cell in printed.lines().skip(2).flat_map(|line| line.trim_matches('|').split('|')).map(str::trim) {
+        let cell = cell.replace('<', "&lt;").replace('>', "&gt;");
+        assert!(section(&page, "table").contains(&format!(">{cell}</t")), "{cell}");
+    }
+    let methods = section(&page, "methods");
+    let test = |id: &str| json(&out.join("runs").join(id), "summary.json")["test"]["rmse"].as_f64().unwrap();
+    for id in ["b-penalised-0", "b-penalised-1", "free-0"] {
+        let summary = json(&out.join("runs").join(id), "summary.json");
+        let line = methods.split("<tr>").find(|line| line.contains(&format!("runs/{id}"))).unwrap();
+        let verdict = summary["verdict"].as_str().unwrap();
+        assert!(line.contains(verdict) && line.contains(&format!("rmse {:.4}", test(id))), "{line}");
+    }
+    assert!(methods.contains("runs/free-1") && methods.contains(">failed<"), "{methods}");
+    assert!(section(&page, "failures").contains("free-1: 2 tries, exit status 2"));
+
+    // A disc for each run; the published number on the picture of the test rows only.
+    let drawn = section(&page, "scores");
+    let pictures: Vec<&str> = drawn.split("<svg role=\"img\"").skip(1).collect();
+    assert_eq!(pictures.iter().map(|svg| svg.matches("<circle").count()).collect::<Vec<_>>(), [3, 3]);
+    let published = |svg: &&str| svg.matches("stroke=\"#D55E00\"").count();
+    assert_eq!(pictures.iter().map(published).collect::<Vec<_>>(), [1, 0]);
+    // The commands work as they stand.
+    let again = section(&page, "again");
+    let command = again.lines().find(|line| line.contains("orchestrator check ")).unwrap();
+    let words: Vec<&str> =
+        command.split("orchestrator ").nth(1).unwrap().trim_end_matches("</pre>").split(' ').collect();
+    assert_eq!(run(&words).status.code(), Some(0), "{words:?}");
+
+    // A certificate that proves nothing is found out.
+    let certificate = out.join("runs/b-penalised-0/certificate.jsonl");
+    let proof = fs::read_to_string(&certificate).unwrap();
+    fs::write(&certificate, proof.replacen("increasing", "decreasing", 1)).unwrap();
+    assert!(refusal(&out).contains("not a valid certificate"));
+    fs::remove_dir_all(out.join("runs/b-penalised-0")).unwrap();
+    assert!(report(&out).contains("2 of 4 finished"));
+    // An experiment without a batch.
+    let output = run(&["report", temporary.path().join("sweep.toml").to_str().unwrap()]);
+    assert!(text(&output.stderr).contains("there is no batch of this experiment"), "{}", text(&output.stderr));
+}
+
 /// In a real browser, wide and narrow: every section has dark letters, and drawings are seen where they should be.
 #[test]
 fn a_browser_shows_text_and_drawings() {
@@ -315,11 +389,19 @@ fn a_browser_shows_text_and_drawings() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("run");
     train("configs/smoke.toml", &folder, REPAIRED);
-    let page = report(&folder);
+    assert_seen(&browser, &report(&folder), 12_000, &["slices", "surfaces", "bounds", "training"]);
+    let (_, page) = experiment(temporary.path());
+    assert_seen(&browser, &page, 6_000, &["scores"]);
+}
+
+/// Looks at a page whose length is at most `height`; `drawn` are the sections with drawings.
+fn assert_seen(browser: &Path, page: &str, height: usize, drawn: &[&str]) {
+    let temporary = tempfile::tempdir().unwrap();
+    let sections = sections(page);
     // A line of a colour of its own over every section says where on the picture it begins.
     let colour = |k: usize| [255, 0, 16 + k as u8];
     let lines: String = (0..)
-        .zip(sections(&page))
+        .zip(&sections)
         .map(|(k, id)| format!("#{id} {{ border-top: 3px solid #ff00{:02x}; }}\n", 16 + k))
         .collect();
     let with_style = |style: &str| page.replacen("</head>", &format!("<style>{style}</style></head>"), 1);
@@ -327,19 +409,22 @@ fn a_browser_shows_text_and_drawings() {
         let look = |name: &str, style: &str| {
             let file = temporary.path().join(format!("{name}.html"));
             fs::write(&file, with_style(style)).unwrap();
-            Picture::of(&browser, &file, (width, 12_000))
+            Picture::of(browser, &file, (width, height))
         };
         let whole = look("whole", &lines);
         let bare = look("bare", &format!("{lines} svg, img {{ visibility: hidden; }}"));
-        let starts: Vec<usize> = (0..SECTIONS.len()).map(|k| whole.line_of(colour(k)).expect(SECTIONS[k])).collect();
-        for (k, id) in SECTIONS.iter().enumerate() {
+        let starts: Vec<usize> = (0..sections.len()).map(|k| whole.line_of(colour(k)).expect(sections[k])).collect();
+        for (k, id) in sections.iter().enumerate() {
             let lines = starts[k]..*starts.get(k + 1).unwrap_or(&whole.height);
             let dark = bare.count(lines.clone(), |pixel| pixel.iter().all(|level| *level < 110));
             assert!(dark > 600, "{id}: {dark} dark pixels of text in a window of {width}");
-            let drawn =
+            let changed =
                 lines.map(|y| (0..whole.width).filter(|&x| whole.at(x, y) != bare.at(x, y)).count()).sum::<usize>();
-            let expected = ["slices", "surfaces", "bounds", "training"].contains(id);
-            assert_eq!(drawn > 3000, expected, "{id}: drawings change {drawn} pixels in a window of {width}");
+            assert_eq!(
+                changed > 3000,
+                drawn.contains(id),
+                "{id}: drawings change {changed} pixels in a window of {width}"
+            );
         }
     }
 }
@@ -370,7 +455,9 @@ impl Picture {
             .output()
             .unwrap();
         let bytes = fs::read(&png).unwrap_or_else(|_| panic!("no picture: {}", text(&output.stderr)));
-        Self::decode(&bytes)
+        let image = resvg::tiny_skia::Pixmap::decode_png(&bytes).unwrap();
+        let pixels = image.pixels().iter().map(|pixel| [pixel.red(), pixel.green(), pixel.blue()]).collect();
+        Self { width: image.width() as usize, height: image.height() as usize, pixels }
     }
 
     fn at(&self, x: usize, y: usize) -> [u8; 3] {
@@ -384,49 +471,5 @@ impl Picture {
 
     fn count(&self, lines: std::ops::Range<usize>, what: impl Fn(&[u8; 3]) -> bool) -> usize {
         self.pixels[lines.start * self.width..lines.end * self.width].iter().filter(|pixel| what(pixel)).count()
-    }
-
-    /// A PNG with eight bits per channel, as browsers write it.
-    fn decode(png: &[u8]) -> Self {
-        let word = |at: usize| u32::from_be_bytes(png[at..at + 4].try_into().unwrap()) as usize;
-        let (width, height, channels) = (word(16), word(20), if png[25] == 6 { 4 } else { 3 });
-        assert_eq!((png[24], png[28]), (8, 0), "eight bits, not interlaced");
-        let (mut at, mut packed) = (8, Vec::new());
-        while at < png.len() {
-            if &png[at + 4..at + 8] == b"IDAT" {
-                packed.extend(&png[at + 8..at + 8 + word(at)]);
-            }
-            at += 12 + word(at);
-        }
-        let mut raw = Vec::new();
-        std::io::Read::read_to_end(&mut flate2::read::ZlibDecoder::new(&packed[..]), &mut raw).unwrap();
-        let mut before = vec![0; width * channels];
-        let mut pixels = Vec::new();
-        for line in raw.chunks(1 + width * channels) {
-            let mut now = line[1..].to_vec();
-            for k in 0..now.len() {
-                let left = if k < channels { 0 } else { now[k - channels] };
-                let corner = if k < channels { 0 } else { before[k - channels] };
-                now[k] = now[k].wrapping_add(predicted(line[0], left, before[k], corner));
-            }
-            pixels.extend(now.chunks(channels).map(|pixel| [pixel[0], pixel[1], pixel[2]]));
-            before = now;
-        }
-        Self { width, height, pixels }
-    }
-}
-
-/// What a filter of PNG expects from the neighbours of a byte.
-fn predicted(filter: u8, left: u8, above: u8, corner: u8) -> u8 {
-    match filter {
-        0 => 0,
-        1 => left,
-        2 => above,
-        3 => ((u16::from(left) + u16::from(above)) / 2) as u8,
-        _ => {
-            let [a, b, c] = [left, above, corner].map(i32::from);
-            let distance = |x: i32| (a + b - c - x).abs();
-            [(a, left), (b, above), (c, corner)].into_iter().min_by_key(|(x, _)| distance(*x)).unwrap().1
-        }
     }
 }

@@ -126,7 +126,8 @@ fn an_answer_leaves_a_picture_and_a_record() {
         assert!(said.contains(words), "{words} is missing in\n{said}");
     }
     let picture = fs::read_to_string(out.join("answer.svg")).unwrap();
-    for words in ["kind good", "dose", "weight", "blue", "before"] {
+    assert!(fs::read(out.join("answer.png")).unwrap().starts_with(b"\x89PNG"));
+    for words in ["kind good", "dose", "weight", "blue", "before", "@font-face"] {
         assert!(picture.contains(words), "{words} is missing in the picture");
     }
     let record: Value = serde_json::from_str(&fs::read_to_string(out.join("answer.json")).unwrap()).unwrap();

@@ -134,7 +134,9 @@ fn numbers_are_trained_and_their_errors_explained() {
         assert!(report.contains(words), "{words} is missing in\n{report}");
     }
     for picture in ["errors.svg", "error_tree_train.svg", "error_tree_test.svg"] {
-        assert!(fs::read_to_string(folder.join(picture)).unwrap().trim_end().ends_with("</svg>"), "{picture}");
+        let svg = fs::read_to_string(folder.join(picture)).unwrap();
+        assert!(svg.trim_end().ends_with("</svg>") && svg.contains("@font-face"), "{picture}");
+        assert!(fs::read(folder.join(picture).with_extension("png")).unwrap().starts_with(b"\x89PNG"), "{picture}");
     }
 }
 

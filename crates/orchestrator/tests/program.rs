@@ -134,7 +134,9 @@ fn a_repair_is_delivered_only_if_its_cost_is_acceptable() {
     assert!(!certifies(&load(&folder, "rounds/00/unrepaired.safetensors")));
     let (before, after) = (&summary["before_repair"]["validation"]["loss"], &summary["validation"]["loss"]);
     assert!(before.as_f64().unwrap() != after.as_f64().unwrap(), "{summary}");
-    assert!(fs::read_to_string(folder.join("repair.svg")).unwrap().starts_with("<svg"));
+    let picture = fs::read_to_string(folder.join("repair.svg")).unwrap();
+    assert!(picture.starts_with("<svg") && picture.contains("@font-face"));
+    assert!(fs::read(folder.join("repair.png")).unwrap().starts_with(b"\x89PNG"));
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(report.contains("What the repair changed") && report.contains("before the repair"), "{report}");
     // What was repaired once is not repaired again.

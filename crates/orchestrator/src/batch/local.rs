@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Folder;
 use super::sweep::Run;
@@ -21,7 +21,7 @@ use crate::run_folder::LOCK;
 /// A run that failed is tried so many times in all.
 const TRIES: u32 = 2;
 /// One line for each run that failed.
-const FAILURES: &str = "failures.jsonl";
+pub const FAILURES: &str = "failures.jsonl";
 /// Between two looks at the workers.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -34,13 +34,16 @@ struct Worker<'a> {
 }
 
 /// A line of `failures.jsonl`.
-#[derive(Serialize)]
-struct Failure<'a> {
-    id: &'a str,
-    tries: u32,
-    exit_status: Option<i32>,
+#[derive(Serialize, Deserialize)]
+pub struct Failure {
+    /// Which run.
+    pub id: String,
+    /// How often it was tried.
+    pub tries: u32,
+    /// Of the last try; none if it was killed.
+    pub exit_status: Option<i32>,
     /// The end of what it said.
-    said: String,
+    pub said: String,
 }
 
 /// Runs what is not finished yet of some runs, and gives the number of runs that failed.
@@ -152,7 +155,7 @@ fn record(folder: &Folder, worker: &Worker, exit_status: Option<i32>) -> Result<
     let said = std::fs::read_to_string(folder.path.join("logs").join(format!("{id}.log"))).unwrap_or_default();
     let last: Vec<&str> = said.lines().rev().take(5).collect();
     let said = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-    let failure = Failure { id, tries: worker.tries, exit_status, said };
+    let failure = Failure { id: id.clone(), tries: worker.tries, exit_status, said };
     let path = folder.path.join(FAILURES);
     let io = |source| Error::Io { path: path.clone(), source };
     let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;

@@ -1,6 +1,7 @@
 //! Many runs at once: the commands `batch` and `table`.
 
 mod columns;
+mod contents;
 mod finished;
 mod local;
 mod render;
@@ -16,13 +17,16 @@ use certificate::write_atomically;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub use contents::Contents;
+pub use local::Failure;
+pub use sweep::Run;
 pub use table::{TableArgs, table};
 
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
 use columns::Column;
 use render::TableFormat;
-use sweep::{Run, Sweep};
+use sweep::Sweep;
 
 /// What `batch` takes.
 #[derive(Args)]

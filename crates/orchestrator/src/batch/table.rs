@@ -62,7 +62,7 @@ impl Table {
     ///
     /// # Errors
     /// If a file of a run is damaged.
-    pub fn of(folder: &Folder) -> Result<Self> {
+    pub(super) fn of(folder: &Folder) -> Result<Self> {
         let Header { title, against, columns: wanted, .. } = &folder.header;
         let paths_wanted = wanted.as_ref().is_some_and(|columns| columns.contains(&Column::NegativePaths));
         let lines = Line::all(folder, paths_wanted)?;

@@ -180,9 +180,9 @@ pub fn recheck(run: &FinishedRun) -> Option<Section> {
     Some(Section::new("check", "Check it yourself", parts))
 }
 
-/// A path as a shell takes it.
-fn quoted(path: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
+/// A path or an argument as a shell takes it.
+pub fn quoted(path: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-=,".contains(c);
     if path.chars().all(plain) { path.into() } else { format!("'{}'", path.replace('\'', r"'\''")) }
 }
 

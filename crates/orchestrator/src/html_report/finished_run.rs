@@ -55,10 +55,16 @@ pub struct Record {
 
 #[derive(Deserialize)]
 pub struct DataRecord {
+    pub name: String,
     pub sha256: String,
+    pub split: String,
+    pub split_seed: Option<u64>,
+    pub fit: usize,
+    pub validation: usize,
+    pub test: usize,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, PartialEq)]
 pub struct Hardware {
     pub system: String,
     pub architecture: String,
@@ -130,7 +136,8 @@ fn wrong(path: &Path, message: impl Into<String>) -> Error {
     Error::RunFolder { path: path.into(), message: message.into() }
 }
 
-fn required<T: DeserializeOwned>(folder: &RunFolder, name: &str) -> Result<T> {
+/// A file that every finished run has.
+pub fn required<T: DeserializeOwned>(folder: &RunFolder, name: &str) -> Result<T> {
     let missing = || wrong(&folder.path().join(name), "missing; a finished run has it: start a new run");
     folder.read_json(name)?.ok_or_else(missing)
 }
@@ -150,7 +157,7 @@ fn same_data(path: &Path, data: &DataSet, record: &Record, model: &Model) -> Res
 }
 
 /// What the certificate shows; an error unless it is what summary and records say, about the claim of the model itself.
-fn checked(path: &Path, model: &Model, verdict: &Verdict, summary: &Summary) -> Result<Option<Checked>> {
+pub fn checked(path: &Path, model: &Model, verdict: &Verdict, summary: &Summary) -> Result<Option<Checked>> {
     if summary.verdict != verdict.word() {
         return Err(wrong(path, "summary.json and verdict.json contradict each other: start a new run"));
     }

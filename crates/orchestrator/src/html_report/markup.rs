@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::picture_files::font_face;
+
 /// A piece of a page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Markup(String);
@@ -89,7 +91,8 @@ pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> 
     };
     let rows = rows.into_iter().map(row).collect::<Vec<_>>();
     let table = element("table", "", [element("thead", "", element("tr", "", head)), element("tbody", "", rows)]);
-    element("div", "scroll", table)
+    // A table of many columns is scrolled on a narrow window, rather than having one word in a line.
+    element("div", if headings.len() > 5 { "scroll wide" } else { "scroll" }, table)
 }
 
 /// Names and what they stand for.
@@ -142,10 +145,13 @@ pub fn document(title: &str, banner: Markup, sections: &[Section]) -> String {
     let body: Markup = sections.iter().map(section).collect::<Vec<_>>().into();
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+         font-src data:\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{}</title>\n<style>\n{}</style>\n</head>\n<body>\n{}\n{}\n<main>\n{}</main>\n</body>\n</html>\n",
+         <title>{}</title>\n<style>\n{}\n{}</style>\n</head>\n<body>\n{}\n{}\n<main>\n{}</main>\n</body>\n</html>\n",
         escaped(title),
+        // For the drawings: elsewhere a browser's own letters are the better ones.
+        font_face(),
         include_str!("page.css"),
         banner.0,
         contents.0,

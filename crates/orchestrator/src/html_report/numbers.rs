@@ -22,6 +22,17 @@ pub fn shortened(text: &str, length: usize) -> String {
     text.chars().take(length - 1).chain(['…']).collect()
 }
 
+/// At most `length` characters of a name, whose end often says how it differs from the others.
+pub fn ends(text: &str, length: usize) -> String {
+    let characters: Vec<char> = text.chars().collect();
+    if characters.len() <= length {
+        return text.into();
+    }
+    let (first, last) = (length / 2, length - length / 2 - 1);
+    let kept = characters[..first].iter().chain(&['…']).chain(&characters[characters.len() - last..]);
+    kept.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +54,7 @@ mod tests {
         for (x, expected) in cases {
             assert_eq!(number(x), expected);
         }
+        assert_eq!([ends("größer", 6), ends("größer als 8", 6)], ["größer", "grö… 8"]);
         assert_eq!((shortened("größer", 6), shortened("größere", 6)), ("größer".into(), "größe…".into()));
     }
 }

@@ -5,7 +5,7 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::markup::{Markup, drawing};
-use super::numbers::{number, shortened};
+use super::numbers::{ends, number, shortened};
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -287,6 +287,71 @@ pub fn violation(axes: &Axes, points: &[(f64, f64)], pair: [(f64, f64); 2]) -> M
             chart.draw_series([Circle::new(*at, 5, COLORS[1].filled())])?;
             let (x, y) = chart.backend_coord(at);
             area.draw_text(name, &style(HPos::Center, VPos::Bottom), (x, y - 8))?;
+        }
+        Ok(())
+    })
+}
+
+/// The scores of a method's runs.
+pub struct Dots {
+    pub name: String,
+    pub values: Vec<f64>,
+    pub mean: f64,
+    /// Of the mean.
+    pub interval: Option<(f64, f64)>,
+    pub published: Option<f64>,
+}
+
+/// Height of a method: its name, and below it its runs.
+const LINE: i32 = 42;
+
+/// For each method its runs (discs), their mean (upright line) with its interval (bar), and the published number (square).
+pub fn dots(x: &str, methods: &[Dots]) -> Markup {
+    let count = methods.len() as i32;
+    let seen = methods.iter().flat_map(|method| method.values.iter().copied().chain(method.published));
+    let (low, high) = bounds(seen);
+    // Wide enough for most intervals; the one of two runs is thirteen standard errors long.
+    let room = (0.3 * (high - low)).max(1e-3 * (1e-3 + high.abs()));
+    let range = low - room..high + room;
+    draw((WIDTH, (60 + LINE * count) as u32), x, |area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin(8)
+            .margin_right(18)
+            .x_label_area_size(44)
+            .y_label_area_size(10)
+            .build_cartesian_2d(range.clone(), 0.0..f64::from(LINE * count))?;
+        chart
+            .configure_mesh()
+            .disable_y_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(BLACK.mix(0.15))
+            .y_labels(0)
+            .x_labels(5)
+            .x_desc(x)
+            .label_style(("sans-serif", LETTERS))
+            .x_label_formatter(&|x| tick(*x))
+            .draw()?;
+        for (k, method) in methods.iter().enumerate() {
+            let y = f64::from(LINE * (count - k as i32) - 28);
+            if let Some((from, to)) = method.interval {
+                let corners = [(from.max(range.start), y - 5.0), (to.min(range.end), y + 5.0)];
+                chart.draw_series([Rectangle::new(corners, COLORS[4].mix(0.35).filled())])?;
+            }
+            // Runs that came out alike are to be seen all the same.
+            let place = |(i, value): (usize, &f64)| (*value, y + [0.0, 4.0, -4.0, 2.0, -2.0][i % 5]);
+            let disc = |at| Circle::new(at, 4, COLORS[0].mix(0.55).filled());
+            chart.draw_series(method.values.iter().enumerate().map(place).map(disc))?;
+            chart.draw_series([PathElement::new(
+                [(method.mean, y - 9.0), (method.mean, y + 9.0)],
+                BLACK.stroke_width(2),
+            )])?;
+            if let Some(published) = method.published {
+                let (x, y) = chart.backend_coord(&(published, y));
+                let corners = [(x, y - 7), (x + 7, y), (x, y + 7), (x - 7, y), (x, y - 7)];
+                area.draw(&PathElement::new(corners, COLORS[1].stroke_width(2)))?;
+            }
+            let (left, middle) = chart.backend_coord(&(range.start, y));
+            area.draw_text(&ends(&method.name, 52), &style(HPos::Left, VPos::Center), (left + 3, middle - 20))?;
         }
         Ok(())
     })

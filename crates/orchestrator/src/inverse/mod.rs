@@ -18,8 +18,8 @@ use serde::Serialize;
 pub use attack::{AttackArgs, attack};
 pub use visualize::{VisualizeArgs, visualize};
 
-use crate::Format;
 use crate::error::{Error, Result, exit_code};
+use crate::{Format, picture_files};
 use subject::{Subject, Value};
 
 /// What both commands take.
@@ -127,7 +127,7 @@ impl Common {
                     Some(sides) => picture::images(sides, from, &witness.approximate())?,
                     None => picture::bars(&findings),
                 };
-                certificate::write_atomically(&file, drawn.as_bytes())?;
+                picture_files::write(&file, &drawn)?;
                 picture = Some(file);
             }
         }

@@ -19,6 +19,7 @@ use train::smooth::{self, Minimum, Problem, Scores, Start};
 pub use config::{Config, is_meant_by};
 
 use crate::error::{Result, exit_code};
+use crate::picture_files;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::{Format, RunRecord, SUMMARY, interrupt_flag};
@@ -176,7 +177,7 @@ fn model(config: &Config, data: &DataSet, problem: &Problem, best: &Minimum) -> 
 fn deliver(findings: &Findings, folder: &RunFolder, format: Format) -> Result<u8> {
     let errors = report::Errors::of(findings);
     for (name, picture) in errors.iter().flat_map(report::Errors::pictures) {
-        folder.write(name, picture.as_bytes())?;
+        picture_files::write(&folder.path().join(name), &picture)?;
     }
     folder.write("report.md", report::render(findings, errors.as_ref()).as_bytes())?;
     let summary = &findings.summary;
