@@ -71,6 +71,11 @@ impl<'a, M: Constrained> ConstrainedTrainer<'a, M> {
         self.best.as_ref()
     }
 
+    /// The same, when nothing more is to be run.
+    pub fn into_best(self) -> Option<(Epoch, M::Network)> {
+        self.best
+    }
+
     /// Runs one epoch. `None` if the training broke down: the loss or a parameter is no longer finite.
     ///
     /// Computes on one thread, as [`Trainer`](crate::Trainer) does.

