@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use milp::Tightening;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use train::baselines::min_max;
 use train::data::{DataSet, DomainKind, Task};
 use train::penalty::{GradientPenalty, Pooling};
 use train::{Architecture, Backend, Training};
@@ -43,6 +44,9 @@ pub struct Config {
     /// How a trained network that is not monotone is made so.
     #[serde(default)]
     pub repair: Repair,
+    /// The size of a min-max network; only the command `baseline` looks at it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_max: Option<min_max::Size>,
 }
 
 /// `[data]`
@@ -349,6 +353,8 @@ impl Config {
             ("penalty.samples", self.penalty.samples as u64),
             ("escalation.round_limit", u64::from(self.escalation.round_limit)),
             ("certify.candidates", self.certify.candidates as u64),
+            ("min_max.groups", self.min_max.unwrap_or_default().groups as u64),
+            ("min_max.planes", self.min_max.unwrap_or_default().planes as u64),
         ];
         for (key, value) in at_least_one {
             if value == 0 {

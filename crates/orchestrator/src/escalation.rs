@@ -43,6 +43,8 @@ pub enum StopReason {
     TimeLimit(f64),
     /// The user stopped it.
     Interrupted,
+    /// A baseline: there was nothing to escalate.
+    NoEscalation,
 }
 
 /// One train-and-verify pass: `rounds/NN/round.json`.
@@ -422,16 +424,8 @@ impl<'a> Escalation<'a> {
         (self.data.domain(self.config.data.domain), self.data.directions().into())
     }
 
-    /// A network with all that its file has to say.
     fn model(&self, network: Network) -> Model {
-        let features = self.data.features.iter().map(|feature| ModelFeature {
-            name: feature.name.clone(),
-            direction: feature.direction,
-            minimum: feature.range.lower,
-            maximum: feature.range.upper,
-        });
-        let domain = self.data.domain(self.config.data.domain);
-        Model { network, features: features.collect(), domain, target: self.data.target.clone() }
+        model(self.config, self.data, network)
     }
 
     fn verify_network(&self, candidate: &Candidate, rank: usize, candidates: usize) -> Result<NetworkReport> {
@@ -447,6 +441,18 @@ impl<'a> Escalation<'a> {
         self.progress.end_queries();
         Ok(report)
     }
+}
+
+/// A network with all that its file has to say.
+pub fn model(config: &Config, data: &DataSet, network: Network) -> Model {
+    let features = data.features.iter().map(|feature| ModelFeature {
+        name: feature.name.clone(),
+        direction: feature.direction,
+        minimum: feature.range.lower,
+        maximum: feature.range.upper,
+    });
+    let domain = data.domain(config.data.domain);
+    Model { network, features: features.collect(), domain, target: data.target.clone() }
 }
 
 fn checkpoint_name(folder: &str, attempt: u32) -> String {

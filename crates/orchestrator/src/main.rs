@@ -1,5 +1,6 @@
 //! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
 
+mod baseline;
 mod batch;
 mod certification;
 mod compare;
@@ -99,6 +100,11 @@ enum Command {
     /// The same command goes on where it was stopped. Exit status: 0 compared, whatever came out; 2 bad usage,
     /// configuration or data; 130 interrupted.
     Compare(compare::CompareArgs),
+    /// Train a model that published tables set beside a certified network, on the data of a configuration.
+    ///
+    /// Exit status: 0 trained; 2 bad usage, configuration or data; 3 a non-negative network that was not certified; 130
+    /// interrupted.
+    Baseline(baseline::BaselineArgs),
     /// Run a whole experiment, all methods and seeds, as worker processes, and print its table.
     ///
     /// The same command goes on where it was stopped. Exit status: 0 all runs finished; 1 some failed twice; 2 bad usage or
@@ -217,6 +223,7 @@ fn dispatch(cli: Cli) -> u8 {
         (Some(Command::Attack(args)), _) => inverse::attack(&args),
         (Some(Command::Visualize(args)), _) => inverse::visualize(&args),
         (Some(Command::Compare(args)), _) => compare::compare(&args),
+        (Some(Command::Baseline(args)), _) => baseline::baseline(&args),
         (Some(Command::Batch(args)), _) => batch::batch(&args),
         (Some(Command::BatchTask(args)), _) => batch::task(&args),
         (Some(Command::Table(args)), _) => batch::table(&args),

@@ -49,9 +49,14 @@ impl Progress {
     /// A round begins to train.
     pub fn start_training(&mut self, round: u32, lambda: f64, done: u32, epochs: u32) {
         self.say(&format!("round {}: training at lambda = {lambda}", round + 1));
+        self.start_epochs(&format!("round {}", round + 1), done, epochs);
+    }
+
+    /// The first of some epochs begins.
+    pub fn start_epochs(&mut self, of: &str, done: u32, epochs: u32) {
         if let Some(bars) = &self.bars {
             bars.epochs.set_length(epochs.into());
-            bars.epochs.set_prefix(format!("round {}", round + 1));
+            bars.epochs.set_prefix(of.to_owned());
             bars.epochs.reset();
             bars.epochs.set_position(done.into());
         }

@@ -200,6 +200,7 @@ pub fn stop_reason(stop: &StopReason) -> String {
         StopReason::RoundLimit(limit) => format!("the limit of {limit} rounds was reached"),
         StopReason::TimeLimit(limit) => format!("its {limit} seconds were used up"),
         StopReason::Interrupted => "it was interrupted; go on with --resume".into(),
+        StopReason::NoEscalation => "a baseline, there was nothing to escalate".into(),
     }
 }
 

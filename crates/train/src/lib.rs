@@ -6,9 +6,11 @@
 
 mod architecture;
 mod backend;
+pub mod baselines;
 mod checkpoint;
 pub mod data;
 mod error;
+mod lbfgs;
 mod loss;
 pub mod model;
 pub mod penalty;

@@ -133,6 +133,19 @@ impl Chain {
         weights.collect()
     }
 
+    /// Replaces the weight matrices one by one; `replacement` is told the block, the layer and the weights. Cut links have to
+    /// stay zero.
+    pub(crate) fn map_weights(&mut self, replacement: impl Fn(usize, usize, Tensor<2>) -> Tensor<2>) {
+        for (k, block) in self.parameters.blocks.iter_mut().enumerate() {
+            for (l, layer) in [&mut block.first, &mut block.second].into_iter().enumerate() {
+                layer.weight = layer.weight.clone().map(|weight| {
+                    let trained = weight.is_require_grad();
+                    Tensor::from_inner(replacement(k, l, weight.inner())).set_require_grad(trained)
+                });
+            }
+        }
+    }
+
     /// The outputs of the network.
     ///
     /// # Shapes
@@ -171,11 +184,11 @@ pub(crate) fn floats<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     tensor.into_data().try_into_vec().expect("tensors hold f32")
 }
 
-fn matrix(data: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
+pub(crate) fn matrix(data: Vec<f32>, shape: [usize; 2], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(data, shape), device)
 }
 
-fn indicator(shape: [usize; 2], device: &Device, is_one: impl Fn(usize, usize) -> bool) -> Tensor<2> {
+pub(crate) fn indicator(shape: [usize; 2], device: &Device, is_one: impl Fn(usize, usize) -> bool) -> Tensor<2> {
     let entries = (0..shape[0]).flat_map(|i| (0..shape[1]).map(move |j| (i, j)));
     matrix(entries.map(|(i, j)| if is_one(i, j) { 1.0 } else { 0.0 }).collect(), shape, device)
 }

@@ -238,18 +238,8 @@ impl<'a> Trainer<'a> {
 
     /// The network whose numbers are the mean of those from the first averaged epoch up to `network`, which is this epoch's.
     /// `None` if it is no longer finite.
-    ///
-    /// Steps of Adam circle around a minimum; the average sits nearer to it, and violates monotonicity less.
     fn averaged(&mut self, network: Network) -> Option<Network> {
-        let current = network.to_flat();
-        let averaged = (self.settings.average_last * f64::from(self.settings.epochs)).round() as u32;
-        let first = self.settings.epochs - averaged.min(self.settings.epochs);
-        if self.next_epoch <= first || averaged == 0 {
-            self.average = current;
-            return Some(network);
-        }
-        let share = 1.0 / (self.next_epoch - first + 1) as f32;
-        self.average.iter_mut().zip(&current).for_each(|(a, w)| *a += share * (w - *a));
+        average(&mut self.average, network.to_flat(), self.next_epoch, &self.settings);
         network.with_flat(&self.average).ok()
     }
 
@@ -285,6 +275,21 @@ impl Epoch {
     }
 }
 
+/// Makes `average` the mean of the numbers from the first averaged epoch up to `current`, which are this epoch's; in an epoch
+/// before it these themselves.
+///
+/// Steps of Adam circle around a minimum; the average sits nearer to it, and violates monotonicity less.
+pub(crate) fn average(average: &mut Vec<f32>, current: Vec<f32>, epoch: u32, settings: &Training) {
+    let averaged = (settings.average_last * f64::from(settings.epochs)).round() as u32;
+    let first = settings.epochs - averaged.min(settings.epochs);
+    if epoch <= first || averaged == 0 {
+        *average = current;
+        return;
+    }
+    let share = 1.0 / (epoch - first + 1) as f32;
+    average.iter_mut().zip(&current).for_each(|(a, w)| *a += share * (w - *a));
+}
+
 /// The loss of the best constant prediction, as a yardstick for a training that went nowhere.
 pub fn constant_loss(data: &DataSet) -> f64 {
     let mean = data.fit.y.iter().map(|y| f64::from(*y)).sum::<f64>() / data.fit.y.len() as f64;
@@ -295,16 +300,16 @@ pub fn constant_loss(data: &DataSet) -> f64 {
     Scores::of(data.task, &vec![constant as f32; data.validation.y.len()], &data.validation.y).loss
 }
 
-fn scalar(tensor: Tensor<1>) -> f64 {
+pub(crate) fn scalar(tensor: Tensor<1>) -> f64 {
     f64::from(tensor.into_scalar::<f32>())
 }
 
-fn select(part: &Part, rows: &[usize], width: usize) -> Part {
+pub(crate) fn select(part: &Part, rows: &[usize], width: usize) -> Part {
     let x = rows.iter().flat_map(|r| &part.x[r * width..(r + 1) * width]).copied().collect();
     Part { x, y: rows.iter().map(|r| part.y[*r]).collect(), rows: rows.to_vec() }
 }
 
-fn tensors(part: &Part, width: usize, device: &Device) -> [Tensor<2>; 2] {
+pub(crate) fn tensors(part: &Part, width: usize, device: &Device) -> [Tensor<2>; 2] {
     let rows = part.y.len();
     let tensor = |data: &[f32], columns| Tensor::from_data(TensorData::new(data.to_vec(), [rows, columns]), device);
     [tensor(&part.x, width), tensor(&part.y, 1)]

@@ -235,6 +235,11 @@ impl Trees {
         Self { base: boosting.base, trees, inputs: directions.0.len() }
     }
 
+    /// Number of leaves of all trees: each has a weight that was fitted.
+    pub fn leaves(&self) -> usize {
+        self.trees.iter().flat_map(|tree| &tree.0).filter(|node| matches!(node, Node::Leaf(_))).count()
+    }
+
     /// One output per row: a logit, or the scaled target.
     pub fn outputs(&self, part: &Part) -> Vec<f64> {
         part.x.chunks(self.inputs).map(|x| self.output(x)).collect()

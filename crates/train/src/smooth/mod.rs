@@ -42,8 +42,9 @@ mod problem;
 #[cfg(test)]
 mod tests;
 
+pub use crate::lbfgs::End;
 pub use error_tree::{ErrorSplit, ErrorTree};
 pub use layers::{OutputActivation, Shape};
 pub use loss::Loss;
-pub use multistart::{End, Minimum, Scores, Start, Summary, multistart};
+pub use multistart::{Minimum, Scores, Start, Summary, multistart};
 pub use problem::{Inputs, Problem, Relu, Score, Settings};

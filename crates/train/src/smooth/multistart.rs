@@ -1,14 +1,11 @@
-use std::cell::RefCell;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use argmin::core::{CostFunction, Executor, Gradient, State, TerminationReason, TerminationStatus};
-use argmin::solver::linesearch::MoreThuenteLineSearch;
-use argmin::solver::quasinewton::LBFGS;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::problem::{Problem, Relu, Score};
 use crate::Stream;
+use crate::lbfgs::{Descent, End, Limits, minimise};
 use crate::seeds::unit;
 
 /// What became of one initial point.
@@ -23,20 +20,6 @@ pub struct Start {
     pub iterations: u64,
     /// Where it ended; none if it failed.
     pub minimum: Option<Minimum>,
-}
-
-/// Why a start ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum End {
-    /// The gradient is (nearly) 0.
-    Converged,
-    /// The line search found nothing better: the digits of an `f64` are used up.
-    NoProgress,
-    /// The largest number of iterations was reached.
-    IterationLimit,
-    /// The objective was not finite.
-    Failed,
 }
 
 /// The point that a start ended in.
@@ -126,7 +109,10 @@ fn start(problem: &Problem, seed: u64, number: u32, stop: &AtomicBool) -> Option
     if stopped() {
         return None;
     }
-    let Descent { end, iterations, parameters } = descend(problem, initial_point(problem, seed, number), stop);
+    let objective = |parameters: &[f64], gradient: &mut [f64]| problem.value_and_gradient(parameters, gradient);
+    let limits = Limits { gradient_norm: GRADIENT_TOLERANCE, iterations: problem.settings().iterations };
+    let point = initial_point(problem, seed, number);
+    let Descent { end, iterations, parameters } = minimise(&objective, point, limits, stop);
     if stopped() {
         return None;
     }
@@ -146,48 +132,8 @@ fn initial_point(problem: &Problem, seed: u64, number: u32) -> Vec<f64> {
     point
 }
 
-struct Descent {
-    end: End,
-    iterations: u64,
-    parameters: Vec<f64>,
-}
-
-/// Pairs of steps and gradient changes that L-BFGS remembers: so many that for most networks meant here it is nearly BFGS. With 20
-/// none of 30 starts of `configs/energy.toml` converged within 10,000 iterations; with 100 most do, in half as many.
-const MEMORY: usize = 100;
 /// A gradient shorter than this counts as 0.
 const GRADIENT_TOLERANCE: f64 = 1e-5;
-
-fn descend(problem: &Problem, mut parameters: Vec<f64>, stop: &AtomicBool) -> Descent {
-    let limit = problem.settings().iterations;
-    let mut iterations = 0;
-    let end = loop {
-        let solver = LBFGS::new(MoreThuenteLineSearch::new(), MEMORY)
-            .with_tolerance_grad(GRADIENT_TOLERANCE)
-            .and_then(|solver| solver.with_tolerance_cost(0.0))
-            .expect("tolerances that are not negative");
-        let from = parameters.clone();
-        let objective = Objective { problem, stop, last: RefCell::default() };
-        let run = Executor::new(objective, solver)
-            .configure(|state| state.param(from).max_iters(limit - iterations))
-            .timer(false)
-            .run();
-        let Ok(found) = run else { break End::Failed };
-        let state = found.state;
-        iterations += state.get_iter();
-        let best = state.get_best_param().expect("the initial point at least").clone();
-        let progress = best != parameters;
-        parameters = best;
-        match state.get_termination_status() {
-            TerminationStatus::Terminated(TerminationReason::SolverConverged) => break End::Converged,
-            _ if iterations >= limit => break End::IterationLimit,
-            // Without its memory L-BFGS begins with the gradient again, which often helps.
-            _ if progress && !stop.load(Ordering::Relaxed) => {}
-            _ => break End::NoProgress,
-        }
-    };
-    Descent { end, iterations, parameters }
-}
 
 fn minimum(problem: &Problem, parameters: Vec<f64>) -> Minimum {
     let mut gradient = vec![0.0; parameters.len()];
@@ -203,54 +149,6 @@ fn minimum(problem: &Problem, parameters: Vec<f64>) -> Minimum {
         smooth: scores(Relu::Smooth),
         relu: scores(Relu::Exact),
         parameters,
-    }
-}
-
-/// The programme as `argmin` asks for it: value and gradient one by one, though they are found together.
-struct Objective<'a> {
-    problem: &'a Problem<'a>,
-    stop: &'a AtomicBool,
-    last: RefCell<Evaluation>,
-}
-
-#[derive(Default)]
-struct Evaluation {
-    parameters: Vec<f64>,
-    value: f64,
-    gradient: Vec<f64>,
-}
-
-impl Objective<'_> {
-    fn at<T>(&self, parameters: &[f64], pick: impl FnOnce(&Evaluation) -> T) -> Result<T, argmin::core::Error> {
-        let mut last = self.last.borrow_mut();
-        if last.parameters != parameters {
-            last.parameters = parameters.to_vec();
-            last.gradient.resize(parameters.len(), 0.0);
-            last.value = self.problem.value_and_gradient(parameters, &mut last.gradient);
-        }
-        // An error is the only way out of a line search, which would go on forever with NaN.
-        if !last.value.is_finite() || self.stop.load(Ordering::Relaxed) {
-            return Err(argmin::core::Error::msg("not finite, or stopped"));
-        }
-        Ok(pick(&last))
-    }
-}
-
-impl CostFunction for Objective<'_> {
-    type Param = Vec<f64>;
-    type Output = f64;
-
-    fn cost(&self, parameters: &Vec<f64>) -> Result<f64, argmin::core::Error> {
-        self.at(parameters, |found| found.value)
-    }
-}
-
-impl Gradient for Objective<'_> {
-    type Param = Vec<f64>;
-    type Gradient = Vec<f64>;
-
-    fn gradient(&self, parameters: &Vec<f64>) -> Result<Vec<f64>, argmin::core::Error> {
-        self.at(parameters, |found| found.gradient.clone())
     }
 }
 
