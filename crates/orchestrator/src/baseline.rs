@@ -29,9 +29,11 @@ pub const FILE: &str = "baseline.json";
 pub struct BaselineArgs {
     /// Which model.
     kind: Kind,
-    /// The configuration of a run, a TOML file. Used are name, seed, [data], and for the two networks [train] without all_rows and
-    /// distil (the epoch with the best validation score is delivered); for `non-negative` also [architecture] and the limits in
-    /// [certify], for `min-max` also `min_max.groups` and `min_max.planes`. Everything else, such as the penalty, is ignored.
+    /// The configuration of a run, a TOML file; what does not apply is ignored.
+    ///
+    /// Used are `name`, `seed` and `[data]`, and for the two networks `[train]` without `all_rows` and `distil` (the epoch with the
+    /// best validation score is delivered); for `non-negative` also `[architecture]` and the limits in `[certify]`, for `min-max`
+    /// also `min_max.groups` and `min_max.planes`.
     config: PathBuf,
     /// Number of settings tried for `trees`.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
