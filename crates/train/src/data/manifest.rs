@@ -252,9 +252,12 @@ pub enum Split {
     },
     /// The second file of the table is the test part.
     Files {
-        /// Taken from the end of the first file.
+        /// Taken from the end of the first file, or drawn from it.
         #[serde(default, deserialize_with = "fraction")]
         validation: f64,
+        /// The seed that they are drawn from, if they are.
+        #[serde(default)]
+        validation_seed: Option<u64>,
     },
     /// A permutation drawn from a seed.
     Random {

@@ -36,9 +36,10 @@ impl Split {
                 }
                 (train, test, *validation)
             }
-            Self::Files { validation } => {
+            Self::Files { validation, validation_seed } => {
                 let first = table.rows_of_first_file();
-                ((0..first).collect(), (first..rows).collect(), *validation)
+                let train = validation_seed.map_or_else(|| (0..first).collect(), |seed| permutation(first, seed));
+                (train, (first..rows).collect(), *validation)
             }
             Self::Random { seed: default, test, validation } => {
                 let mut order = permutation(rows, seed.unwrap_or(*default));

@@ -643,11 +643,16 @@ fn blog_feedback_has_all_rows_and_exact_targets() {
     assert_eq!(sum_of_targets(&[&data.test], data.task), 4520.0);
     assert_eq!(rounded(constant_errors(&data)), [0.18866, 0.20463]);
 
-    // The first row: A51 to A54 and A56, then A1 after the monotone ones; 1 comment came.
-    assert_eq!(data.fit.rows[0], 0);
-    assert_eq!(data.fit.x[..5], [2.0 / 3125.0, 2.0 / 1096.0, 0.0, 2.0 / 3073.0, 0.0].map(|x: f64| x as f32));
-    assert_eq!(data.fit.x[8], (40.30467 / 1122.6666) as f32);
-    assert_eq!(data.fit.y[0], 1.0 / 8.0);
+    // The first row of the file: A51 to A54 and A56, then A1 after the monotone ones; 1 comment came.
+    let part = if data.fit.rows.contains(&0) { &data.fit } else { &data.validation };
+    let first = part.rows.iter().position(|row| *row == 0).unwrap();
+    let x = &part.x[276 * first..];
+    assert_eq!(x[..5], [2.0 / 3125.0, 2.0 / 1096.0, 0.0, 2.0 / 3073.0, 0.0].map(|x: f64| x as f32));
+    assert_eq!(x[8], (40.30467 / 1122.6666) as f32);
+    assert_eq!(part.y[first], 1.0 / 8.0);
+    // Validation rows are drawn: their targets have the mean of the others, up to four standard errors.
+    let mean = |part: &Part| part.y.iter().map(|y| f64::from(*y)).sum::<f64>() / part.len() as f64;
+    assert!((mean(&data.validation) - mean(&data.fit)).abs() < 4.0 * 0.2 / (9458.0_f64).sqrt());
     // The test file goes on after the 52,397 rows of the training file.
     assert!(data.validation.rows.iter().all(|row| *row < 52_397) && data.test.rows[0] == 52_397);
 }
@@ -661,7 +666,8 @@ fn blog_feedback_as_published_equals_the_published_loader() {
     assert_eq!(sum_of_targets(&[&data.test], data.task), 4499.0);
     assert_eq!(rounded(constant_errors(&data)), [0.18888, 0.20497]);
     // The first row of each file was lost.
-    assert_eq!((data.fit.rows[0], data.test.rows[0]), (1, 52_398));
+    let first = data.fit.rows.iter().chain(&data.validation.rows).min();
+    assert_eq!((first, data.test.rows[0]), (Some(&1), 52_398));
 
     // Features and ranges in the published order; over all rows every feature reaches both ends.
     let columns =
