@@ -50,6 +50,7 @@ mod repair;
 mod sampling;
 pub mod solver;
 mod tighten;
+pub mod training;
 mod verify;
 
 pub use derivative::{ActivationPattern, DirectedDerivative, Neuron, Phase};

@@ -18,6 +18,10 @@ impl Solver for Cbc {
         "cbc"
     }
 
+    fn version(&self) -> String {
+        Model::version().into()
+    }
+
     fn solve(&self, programme: &Programme, limits: &Limits) -> Outcome {
         if let Err(error) = programme.validate() {
             return Outcome::failed(error.to_string());

@@ -1,0 +1,126 @@
+//! Every network with integer weights, one after another.
+
+use milp::solver::{Microlp, Solver};
+use milp::training::{End, LayerWeights};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::*;
+
+fn random(seed: u64, samples: usize, problem: Problem) -> Problem {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let inputs = problem.input.size();
+    let point = |rng: &mut ChaCha8Rng| (0..inputs).map(|_| f64::from(rng.random_range(-4..=4)) / 4.0).collect();
+    let points: Vec<Vec<f64>> = (0..samples).map(|_| point(&mut rng)).collect();
+    let targets = if matches!(problem.loss, Loss::L1 | Loss::Squared) {
+        Targets::Values((0..samples).map(|_| vec![f64::from(rng.random_range(-6..=6)) / 4.0]).collect())
+    } else {
+        // Both classes occur.
+        Targets::Classes((0..samples).map(|i| if i < 2 { i } else { rng.random_range(0..2) }).collect())
+    };
+    Problem { samples: points, targets, ..problem }
+}
+
+fn loss(problem: &Problem, f: f64, i: usize) -> f64 {
+    match (&problem.targets, problem.loss) {
+        (Targets::Values(y), Loss::L1) => (f - y[i][0]).abs(),
+        (Targets::Values(y), _) => (f - y[i][0]).powi(2),
+        (Targets::Classes(y), loss) => {
+            let margin = if y[i] == 1 { f } else { -f };
+            match loss {
+                Loss::Hinge => (1.0 - margin).max(0.0),
+                Loss::ZeroOne { margin: delta } => f64::from(margin < delta - 1e-9),
+                _ => (1.0 + (-margin).exp()).ln(),
+            }
+        }
+    }
+}
+
+/// The least objective of all networks with one hidden layer of two units and weights -1, 0 and 1.
+fn least(problem: &Problem, l1: f64, l2: f64) -> f64 {
+    let inputs = problem.input.size();
+    let unit_size = inputs + 1;
+    let units: Vec<Vec<f64>> = (0..3_usize.pow(unit_size as u32))
+        .map(|code| (0..unit_size).map(|k| (code / 3_usize.pow(k as u32) % 3) as f64 - 1.0).collect())
+        .collect();
+    let activations: Vec<Vec<f64>> = (units.iter())
+        .map(|unit| {
+            let t = |x: &Vec<f64>| x.iter().zip(unit).map(|(x, w)| x * w).sum::<f64>() + unit[inputs];
+            problem.samples.iter().map(|x| t(x).max(0.0)).collect()
+        })
+        .collect();
+    let cost = |w: f64| l1 * w.abs() + l2 * w * w;
+    let mut best = f64::INFINITY;
+    for (p, first) in units.iter().enumerate() {
+        for (q, second) in units.iter().enumerate().skip(p) {
+            for code in 0..27 {
+                let [v1, v2, c] = [code % 3, code / 3 % 3, code / 9].map(|k| f64::from(k) - 1.0);
+                let f = |i: usize| v1 * activations[p][i] + v2 * activations[q][i] + c;
+                let fit: f64 = (0..problem.samples.len()).map(|i| loss(problem, f(i), i)).sum();
+                let weights = first[..inputs].iter().chain(&second[..inputs]).chain([&v1, &v2]);
+                best = best.min(fit + weights.map(|w| cost(*w)).sum::<f64>());
+            }
+        }
+    }
+    best
+}
+
+fn penalised(mut problem: Problem, (l1, l2): (f64, f64)) -> Problem {
+    for layer in &mut problem.layers {
+        if let Layer::Dense(parameters) = layer {
+            (parameters.l1, parameters.l2) = (l1, l2);
+        }
+    }
+    problem
+}
+
+#[test]
+fn the_optimum_is_that_of_brute_force() {
+    let losses = [Loss::L1, Loss::Squared, Loss::Hinge, Loss::ZeroOne { margin: 0.125 }, Loss::CrossEntropy];
+    for seed in 0..10 {
+        let loss = losses[seed as usize % 5];
+        // Tangents take several programmes.
+        let samples = if matches!(loss, Loss::Squared | Loss::CrossEntropy) { 4 } else { 8 - 2 * (seed as usize / 5) };
+        let products = if seed % 2 == 0 { Products::OneHot } else { Products::BinaryExpansion };
+        let costs = [(0.0, 0.0), (0.03125, 0.0), (0.03125, 0.0625)][seed as usize % 3];
+        let problem = Problem { loss, products, ..dense(2, &[2], &WeightDomain::integers(-1, 1)) };
+        let problem = penalised(random(seed, samples, problem), costs);
+        let optimum = solve(&problem).optimum;
+        let expected = least(&problem, costs.0, costs.1);
+        assert_eq!(optimum.end, End::Optimal, "seed {seed}: {optimum:?}");
+        assert!((optimum.objective.unwrap() - expected).abs() < 2e-4, "seed {seed}: {expected} {optimum:?}");
+        assert!(optimum.bound.unwrap() <= expected + 1e-6, "seed {seed}: {expected} {optimum:?}");
+    }
+}
+
+/// The other solver, on fewer samples because it is slower.
+#[test]
+fn solvers_agree() {
+    for seed in 0..4 {
+        let loss = [Loss::L1, Loss::Hinge][seed as usize % 2];
+        let problem = random(seed, 4, Problem { loss, ..dense(1, &[2], &WeightDomain::integers(-1, 1)) });
+        let expected = least(&problem, 0.0, 0.0);
+        for solver in [&Cbc as &dyn Solver, &Microlp] {
+            let optimum = train(&problem, solver, &Options::default()).unwrap().optimum;
+            assert_eq!(optimum.end, End::Optimal, "{optimum:?}");
+            assert!((optimum.objective.unwrap() - expected).abs() < 1e-4, "seed {seed}: {expected} {optimum:?}");
+        }
+    }
+}
+
+/// Whatever a search starts from, it ends with the same optimum.
+#[test]
+fn a_start_changes_nothing_but_the_way() {
+    for seed in 0..3 {
+        let problem = random(seed, 6, Problem { loss: Loss::Hinge, ..dense(2, &[2], &WeightDomain::integers(-1, 1)) });
+        let expected = least(&problem, 0.0, 0.0);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut numbers = |n: usize| (0..n).map(|_| f64::from(rng.random_range(-1..=1))).collect::<Vec<f64>>();
+        let mut layer = |n, m| LayerWeights { weights: numbers(n * m), biases: numbers(m) };
+        let start = vec![layer(2, 2), layer(2, 1)];
+        let optimum = train(&problem, &Cbc, &Options { start: Some(start), ..Options::default() }).unwrap().optimum;
+        assert_eq!(optimum.end, End::Optimal, "{optimum:?}");
+        assert!(matches!(optimum.start, milp::training::Start::Given { objective } if objective >= expected - 1e-9));
+        assert!((optimum.objective.unwrap() - expected).abs() < 1e-4, "seed {seed}: {expected} {optimum:?}");
+    }
+}
