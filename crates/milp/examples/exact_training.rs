@@ -47,7 +47,7 @@ fn bars(n: usize) -> Problem {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let image = |i: usize, rng: &mut ChaCha8Rng| {
         let at = rng.random_range(0..4);
-        let on = |k: usize| if i % 2 == 0 { k / 4 == at } else { k % 4 == at };
+        let on = |k: usize| if i.is_multiple_of(2) { k / 4 == at } else { k % 4 == at };
         (0..16).map(|k| f64::from(u8::from(on(k))) + f64::from(rng.random_range(0..=2)) / 8.0).collect()
     };
     let samples = (0..n).map(|i| image(i, &mut rng)).collect();
@@ -56,7 +56,7 @@ fn bars(n: usize) -> Problem {
     Problem {
         input: Shape { channels: 1, height: 4, width: 4 },
         layers: vec![
-            Layer::Convolution(Window { height: 1, width: 2, stride: 2, padding: 0 }, kernel),
+            Layer::Convolution(Window { height: 1, width: 2, stride: 1, padding: 0 }, kernel),
             Layer::Relu,
             Layer::MaxPool(Window { height: 4, width: 1, stride: 1, padding: 0 }),
             Layer::Flatten,

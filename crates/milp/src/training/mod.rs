@@ -30,9 +30,11 @@
 //! # Ok::<(), milp::Error>(())
 //! ```
 
+mod certified;
 mod check;
 mod constraint;
 mod constraint_rows;
+mod convex;
 mod encode;
 mod encoder;
 mod forward;
@@ -46,7 +48,9 @@ mod solve;
 mod tests;
 mod weight;
 
+pub use certified::{Certified, Round, train_certified};
 pub use constraint::{Constraint, Gate};
+pub use convex::{TwoLayerOptimum, two_layer_optimum};
 pub use optimum::{End, Fitted, Mode, Optimum, Size, Start, Trained};
 pub use problem::{Gates, Layer, LayerWeights, Loss, Parameters, Problem, Products, Targets, WeightDomain};
 pub use solve::{Options, train};

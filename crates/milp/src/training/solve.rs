@@ -192,7 +192,8 @@ fn solve<'a>(
     (start, known): (Option<&[LayerWeights]>, f64),
 ) -> Result<Case<'a>> {
     let encoded = Encoded::new(problem)?;
-    let (bound, end) = (f64::NEG_INFINITY, End::TimeLimit);
+    // What the signs of the costs say already.
+    let (bound, end) = (encoded.encoder.programme.dual_bound(&[]), End::TimeLimit);
     let mut case = Case { encoded, best: None, bound, end, programmes: 0, start: Start::None };
     if let Some(weights) = start {
         case.start = Start::Unusable;
@@ -211,8 +212,15 @@ fn solve<'a>(
         // What is known is a row. A start solution made CBC 2.10 return points that violate their rows (measured), and with a
         // cutoff its bound is wrong.
         let goal = known - 0.5 * gap_tol;
-        let outcome = solver.solve(&below(&case.encoded.encoder.programme, goal), &Limits::time(left));
+        let programme = &case.encoded.encoder.programme;
+        let mut outcome = solver.solve(&below(programme, goal), &Limits::time(left));
         case.programmes += 1;
+        let left = deadline.saturating_duration_since(Instant::now());
+        if matches!(outcome.status, Status::Failed(_)) && goal.is_finite() && !left.is_zero() {
+            // CBC has more trouble with that row than without.
+            outcome = solver.solve(programme, &Limits::time(left));
+            case.programmes += 1;
+        }
         case.bound = case.bound.max(outcome.bound.min(goal));
         match outcome.status {
             Status::Failed(reason) => {

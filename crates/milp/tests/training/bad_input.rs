@@ -102,14 +102,14 @@ fn what_is_too_much_is_said_before_it_is_solved() {
     assert_eq!(problem.size().unwrap().warning(), None);
 }
 
-/// Without time there is no network and no bound, and the record says so.
+/// Without time there is no network, and no bound but the obvious one; the record says so.
 #[test]
 fn a_limit_leaves_an_honest_record() {
     let problem = regression();
     let options = Options { time_limit_s: 0.0, ..Options::default() };
     let trained = train(&problem, &Cbc, &options).unwrap();
     let optimum = &trained.optimum;
-    assert_eq!((&optimum.end, optimum.objective, optimum.bound), (&End::TimeLimit, None, None));
+    assert_eq!((&optimum.end, optimum.objective, optimum.bound), (&End::TimeLimit, None, Some(0.0)));
     // The record survives its file.
     let text = serde_json::to_string(optimum).unwrap();
     assert_eq!(serde_json::from_str::<milp::training::Optimum>(&text).unwrap(), *optimum);

@@ -7,6 +7,8 @@ use milp::training::{Layer, Loss, Options, Parameters, Problem, Products, Target
 mod bad_input;
 mod breast_cancer;
 mod brute_force;
+mod certified;
+mod convex;
 mod structure;
 mod xor;
 
