@@ -97,9 +97,9 @@ pub enum Constraint {
 }
 
 impl Constraint {
-    /// Whether units of a layer are told apart, so that they must not be put into an order.
-    pub(super) fn names_units(&self) -> bool {
-        let shared = |gate: &Gate| matches!(gate, Gate::Input { layer: 0, .. } | Gate::Optional(_));
+    /// Whether units of a layer or optional layers are told apart, so that they must not be put into an order.
+    pub(super) fn tells_apart(&self) -> bool {
+        let shared = |gate: &Gate| matches!(gate, Gate::Input { layer: 0, .. });
         match self {
             Self::Weight { .. } => true,
             Self::Clause(literals) => !literals.iter().all(|(gate, _)| shared(gate)),

@@ -135,7 +135,7 @@ impl Cone<'_> {
         // First the residuals, then the half-spaces of each vector, then its length.
         let (half_spaces, lengths) = (n, n + vectors * n);
         for k in 0..vectors {
-            let (pattern, sign) = (&self.patterns[k / 2], if k % 2 == 0 { 1.0 } else { -1.0 });
+            let (pattern, sign) = (&self.patterns[k / 2], if k.is_multiple_of(2) { 1.0 } else { -1.0 });
             for (i, (row, on)) in self.rows.iter().zip(pattern).enumerate() {
                 for (j, x) in row.iter().enumerate().filter(|(_, x)| **x != 0.0) {
                     if *on {
@@ -168,7 +168,7 @@ impl Cone<'_> {
             return Err(Error::Training(format!("clarabel stopped with {:?}", solution.status)));
         }
         let vector = |k: usize| solution.x[start(k) + 1..][..d].to_vec();
-        let weights = network((0..vectors).map(|k| (vector(k), if k % 2 == 0 { 1.0 } else { -1.0 })), d);
+        let weights = network((0..vectors).map(|k| (vector(k), if k.is_multiple_of(2) { 1.0 } else { -1.0 })), d);
         Ok(TwoLayerOptimum {
             objective: self.objective(&weights),
             bound: self.bound(&solution.x[..n], &solution.z[half_spaces..lengths]),
@@ -192,7 +192,7 @@ impl Cone<'_> {
     fn bound(&self, residuals: &[f64], multipliers: &[f64]) -> f64 {
         let (n, d) = (self.rows.len(), self.rows[0].len());
         let steepest = |k: usize| {
-            let (pattern, sign) = (&self.patterns[k / 2], if k % 2 == 0 { -1.0 } else { 1.0 });
+            let (pattern, sign) = (&self.patterns[k / 2], if k.is_multiple_of(2) { -1.0 } else { 1.0 });
             let mut sum = vec![0.0; d];
             for (i, row) in self.rows.iter().enumerate() {
                 let seen = if pattern[i] { sign * residuals[i] } else { 0.0 };

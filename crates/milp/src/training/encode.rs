@@ -71,7 +71,7 @@ impl<'a> Encoded<'a> {
     /// Units that a later layer reads in the same way can be put into an order, unless something tells them apart; and of
     /// consecutive optional layers of the same kind the first ones are kept.
     fn break_symmetry(&mut self) {
-        let told_apart = self.problem.constraints.iter().any(Constraint::names_units);
+        let told_apart = self.problem.constraints.iter().any(Constraint::tells_apart);
         let slots = &self.layout.slots;
         for (k, pair) in slots.windows(2).enumerate().filter(|_| !told_apart) {
             let (slot, next) = (&pair[0], &pair[1]);

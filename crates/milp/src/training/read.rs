@@ -22,7 +22,6 @@ impl Encoded<'_> {
         let gates =
             self.layers.iter().flat_map(|layer| layer.units.iter().chain(&layer.input_gates).chain(&layer.supports));
         let gates = gates.chain(&self.groups).chain(self.open.iter().flatten());
-        // Selectors carry costs of squares, gates those of structure.
         let structure = gates.filter(|gate| on(gate)).map(|gate| self.encoder.programme.columns[*gate].objective);
         let structure = structure.fold(0.0, |sum, cost| sum + cost);
         let network = network(self.problem, &self.layout, &weights, &kept, &open)?;

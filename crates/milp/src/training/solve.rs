@@ -314,5 +314,6 @@ fn contradiction(problem: &Problem, solver: &dyn Solver, time_limit: Duration) -
         }
     }
     let kept = without(&left_out, samples).constraints;
-    Error::Contradictory(kept.iter().map(Constraint::to_string).collect())
+    let margins = samples.then(|| "the margins of the steps on these samples".to_owned());
+    Error::Contradictory(kept.iter().map(Constraint::to_string).chain(margins).collect())
 }
