@@ -38,7 +38,7 @@ fn loss(problem: &Problem, f: f64, i: usize) -> f64 {
 }
 
 /// The least objective of all networks with one hidden layer of two units and weights -1, 0 and 1.
-fn least(problem: &Problem, l1: f64, l2: f64) -> f64 {
+fn least(problem: &Problem, l1: f64, l2: f64, per_unit: f64) -> f64 {
     let inputs = problem.input.size();
     let unit_size = inputs + 1;
     let units: Vec<Vec<f64>> = (0..3_usize.pow(unit_size as u32))
@@ -58,6 +58,10 @@ fn least(problem: &Problem, l1: f64, l2: f64) -> f64 {
                 let [v1, v2, c] = [code % 3, code / 3 % 3, code / 9].map(|k| f64::from(k) - 1.0);
                 let f = |i: usize| v1 * activations[p][i] + v2 * activations[q][i] + c;
                 let fit: f64 = (0..problem.samples.len()).map(|i| loss(problem, f(i), i)).sum();
+                // A unit is used where it does anything at all.
+                let used = |unit: &[f64], v: f64| v != 0.0 && unit.iter().any(|w| *w != 0.0);
+                let units = [(first, v1), (second, v2)].iter().filter(|(unit, v)| used(unit, *v)).count();
+                let fit = fit + per_unit * units as f64;
                 let weights = first[..inputs].iter().chain(&second[..inputs]).chain([&v1, &v2]);
                 best = best.min(fit + weights.map(|w| cost(*w)).sum::<f64>());
             }
@@ -78,16 +82,20 @@ fn penalised(mut problem: Problem, (l1, l2): (f64, f64)) -> Problem {
 #[test]
 fn the_optimum_is_that_of_brute_force() {
     let losses = [Loss::L1, Loss::Squared, Loss::Hinge, Loss::ZeroOne { margin: 0.125 }, Loss::CrossEntropy];
-    for seed in 0..7 {
+    for seed in 0..8 {
         let loss = losses[seed as usize % 5];
         // Tangents take several programmes.
         let samples = if matches!(loss, Loss::Squared | Loss::CrossEntropy) { 4 } else { 8 - 4 * (seed as usize / 5) };
         let products = if seed % 2 == 0 { Products::OneHot } else { Products::BinaryExpansion };
         let costs = [(0.0, 0.0), (0.03125, 0.0), (0.03125, 0.0625)][seed as usize % 3];
         let problem = Problem { loss, products, ..dense(2, &[2], &WeightDomain::integers(-1, 1)) };
-        let problem = penalised(random(seed, samples, problem), costs);
+        let mut problem = penalised(random(seed, samples, problem), costs);
+        let per_unit = if seed < 4 { 0.0 } else { 0.125 };
+        if let (Layer::Dense(first), true) = (&mut problem.layers[0], per_unit > 0.0) {
+            first.gates.units = Some(per_unit);
+        }
         let optimum = solve(&problem).optimum;
-        let expected = least(&problem, costs.0, costs.1);
+        let expected = least(&problem, costs.0, costs.1, per_unit);
         assert_eq!(optimum.end, End::Optimal, "seed {seed}: {optimum:?}");
         assert!((optimum.objective.unwrap() - expected).abs() < 2e-4, "seed {seed}: {expected} {optimum:?}");
         assert!(optimum.bound.unwrap() <= expected + 1e-6, "seed {seed}: {expected} {optimum:?}");
@@ -100,7 +108,7 @@ fn solvers_agree() {
     for seed in 0..4 {
         let loss = [Loss::L1, Loss::Hinge][seed as usize % 2];
         let problem = random(seed, 4, Problem { loss, ..dense(1, &[2], &WeightDomain::integers(-1, 1)) });
-        let expected = least(&problem, 0.0, 0.0);
+        let expected = least(&problem, 0.0, 0.0, 0.0);
         let solvers: &[&dyn Solver] = &[
             &Cbc,
             &Microlp,
@@ -191,7 +199,7 @@ fn several_classes_are_told_apart_as_well_as_can_be() {
 fn a_start_changes_nothing_but_the_way() {
     for seed in 0..3 {
         let problem = random(seed, 4, Problem { loss: Loss::Hinge, ..dense(2, &[2], &WeightDomain::integers(-1, 1)) });
-        let expected = least(&problem, 0.0, 0.0);
+        let expected = least(&problem, 0.0, 0.0, 0.0);
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut numbers = |n: usize| (0..n).map(|_| f64::from(rng.random_range(-1..=1))).collect::<Vec<f64>>();
         let mut layer = |n, m| LayerWeights { weights: numbers(n * m), biases: numbers(m) };

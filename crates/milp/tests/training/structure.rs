@@ -35,6 +35,18 @@ fn redundant_units_and_features_are_left_out() {
     assert_eq!((&first.biases[1..], &second.weights[..]), (&[0.0, 0.0][..], &[1.0, 0.0, 0.0][..]));
 }
 
+/// The unit that is used has a negative bias, so it would come last if unused ones did not come after all.
+#[test]
+fn unused_units_do_not_disturb_the_order() {
+    let mut problem = dense(1, &[2], &WeightDomain::integers(-1, 1));
+    let Layer::Dense(first) = &mut problem.layers[0] else { unreachable!() };
+    first.gates.units = Some(UNIT);
+    problem.samples = [0.0, 1.0, 2.0, 3.0].map(|x| vec![x]).to_vec();
+    problem.targets = Targets::Values([0.0, 0.0, 1.0, 2.0].map(|y| vec![y]).to_vec());
+    let fitted = solve(&problem).fitted.unwrap();
+    assert_eq!((fitted.objective(), &fitted.weights[0].biases[..]), (UNIT, &[-1.0, 0.0][..]));
+}
+
 #[test]
 fn the_objective_is_that_of_enumeration_over_gates() {
     // The loss of the best network of each width, every width a problem of its own without gates.
