@@ -1,4 +1,5 @@
-//! Which trainings finish: every line is one problem with its size, its optimum, what is proved of it, and the time.
+//! Which trainings finish: every line is one problem with its size, its optimum, what is proved of it, and the time. Then the
+//! convex programme of two-layer networks.
 //!
 //! ```text
 //! cargo run --release -p milp --example exact_training -- 60 [WORD]     # seconds per problem; only lines with the word
@@ -6,9 +7,13 @@
 
 mod breast_cancer;
 
+use std::time::Instant;
+
 use certificate::{Shape, Window};
 use milp::solver::Cbc;
-use milp::training::{Layer, Loss, Options, Parameters, Problem, Products, Targets, WeightDomain, train};
+use milp::training::{
+    Layer, Loss, Options, Parameters, Problem, Products, Targets, WeightDomain, train, two_layer_optimum,
+};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -46,19 +51,19 @@ fn patients(n: usize, layers: Vec<Layer>, products: Products) -> Problem {
 fn bars(n: usize) -> Problem {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
     let image = |i: usize, rng: &mut ChaCha8Rng| {
-        let at = rng.random_range(0..4);
-        let on = |k: usize| if i.is_multiple_of(2) { k / 4 == at } else { k % 4 == at };
-        (0..16).map(|k| f64::from(u8::from(on(k))) + f64::from(rng.random_range(0..=2)) / 8.0).collect()
+        let at = rng.random_range(0..3);
+        let on = |k: usize| if i.is_multiple_of(2) { k / 3 == at } else { k % 3 == at };
+        (0..9).map(|k| f64::from(u8::from(on(k))) + f64::from(rng.random_range(0..=2)) / 8.0).collect()
     };
     let samples = (0..n).map(|i| image(i, &mut rng)).collect();
     let ternary = WeightDomain::integers(-1, 1);
     let kernel = Parameters::new(1, ternary.clone(), ternary.clone());
     Problem {
-        input: Shape { channels: 1, height: 4, width: 4 },
+        input: Shape { channels: 1, height: 3, width: 3 },
         layers: vec![
-            Layer::Convolution(Window { height: 1, width: 2, stride: 1, padding: 0 }, kernel),
+            Layer::Convolution(Window { height: 1, width: 3, stride: 1, padding: 0 }, kernel),
             Layer::Relu,
-            Layer::MaxPool(Window { height: 4, width: 1, stride: 1, padding: 0 }),
+            Layer::MaxPool(Window { height: 3, width: 1, stride: 1, padding: 0 }),
             Layer::Flatten,
             dense(1, &WeightDomain::integers(-2, 2)),
         ],
@@ -101,7 +106,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let layers = vec![penalised(2), Layer::Relu, dense(1, &WeightDomain::real(1.0))];
     let relaxed = patients(16, layers, Products::McCormick { pieces: 2 });
     problems.push(("cancer 16, 9-2-1 McCormick, 2 pieces".to_owned(), relaxed));
-    for n in [4, 8] {
+    for n in [4, 8, 16] {
         problems.push((format!("bars {n}, convolution, max pooling"), bars(n)));
     }
     println!("| problem | columns / integers / rows | objective | bound | end | programmes | seconds |");
@@ -119,6 +124,28 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             optimum.end,
             optimum.programmes,
             optimum.seconds
+        );
+    }
+    if "convex".contains(&word) {
+        convex()?;
+    }
+    Ok(())
+}
+
+/// Two-layer networks with weight decay on random points.
+fn convex() -> milp::Result<()> {
+    println!("\n| convex programme | patterns | objective | bound | seconds |\n|---|---|---|---|---|");
+    for (n, features) in [(20, 1), (50, 1), (100, 1), (10, 2), (20, 2), (30, 2), (10, 3), (15, 3)] {
+        let mut rng = ChaCha8Rng::seed_from_u64(n as u64);
+        let mut number = || f64::from(rng.random_range(-1.0..1.0_f32));
+        let samples: Vec<Vec<f64>> = (0..n).map(|_| (0..features).map(|_| number()).collect()).collect();
+        let targets: Vec<f64> = (0..n).map(|_| number()).collect();
+        let begin = Instant::now();
+        let optimum = two_layer_optimum(&samples, &targets, 0.05)?;
+        let (value, bound, seconds) = (optimum.objective, optimum.bound, begin.elapsed().as_secs_f64());
+        println!(
+            "| {n} samples, {features} features | {} | {value:.6} | {bound:.6} | {seconds:.1} |",
+            optimum.patterns
         );
     }
     Ok(())

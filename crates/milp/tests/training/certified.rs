@@ -74,6 +74,19 @@ fn it_ends_with_a_certificate_and_the_best_monotone_network() {
     assert!(objective <= sufficient + 1e-6, "{objective} {sufficient}");
 }
 
+/// With real weights rounds may not end; there is a certified network and a valid gap all the same.
+#[test]
+fn real_weights_end_with_a_certificate_too() {
+    let layers = dense(1, &[2], &WeightDomain::real(2.0)).layers;
+    let problem = Problem { layers, products: Products::Absorbed, ..hill() };
+    let found = certify(&problem, 4);
+    let (network, report) = found.certified.as_ref().unwrap();
+    checker_accepts(network, report);
+    // 0.5 in the middle and 0 at the end cost 0.5 for every function that does not fall.
+    let objective = found.trained.as_ref().unwrap().optimum.objective.unwrap();
+    assert!((objective - 0.5).abs() < 1e-3 && found.bound.unwrap() <= 0.5 + 1e-6, "{:?}", found.rounds);
+}
+
 /// Without rounds for anchors the sign form has to do, and the gap is honest.
 #[test]
 fn the_sign_form_is_the_way_out() {

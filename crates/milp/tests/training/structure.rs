@@ -142,23 +142,23 @@ fn activation_gates_and_supports_count_what_is_used() {
 
 #[test]
 fn logic_between_gates_and_feature_limits_hold() {
-    let mut problem = with_gates(2, Gates { inputs: Some(0.0), units: Some(0.0), weights: None });
+    let mut problem = with_gates(1, Gates { inputs: Some(0.0), units: Some(0.0), weights: None });
     let input = |input| Gate::Input { layer: 0, input };
     problem.constraints = vec![Constraint::AtMost { gates: (0..3).map(input).collect(), count: 1 }];
     let one = solve(&problem).fitted.unwrap();
     let columns = (0..3).filter(|j| one.weights[0].weights.chunks(3).any(|row| row[*j] != 0.0)).count();
     assert!(columns <= 1 && one.loss > 0.0, "{one:?}");
-    // Whoever reads the first feature reads the third, which helps nothing: the loss stays, the weights do not.
+    // Not the first two together, and the third is no substitute.
     problem.constraints = vec![Constraint::Clause(vec![(input(0), false), (input(1), false)])];
     let fitted = solve(&problem).fitted.unwrap();
     let reads = |j: usize| fitted.weights[0].weights.chunks(3).any(|row| row[j] != 0.0);
-    assert!(!(reads(0) && reads(1)), "{fitted:?}");
+    assert!(!(reads(0) && reads(1)) && fitted.loss > 0.0, "{fitted:?}");
 }
 
 /// With signs the fit is worse than without, and the network is monotone.
 #[test]
 fn the_sign_form_makes_a_network_monotone() {
-    let mut problem = with_gates(2, Gates::default());
+    let mut problem = with_gates(1, Gates::default());
     // Falls in the second feature, whatever the first.
     problem.samples = [[0.0, 0.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0], [1.0, 1.0, 0.0]].map(Vec::from).to_vec();
     problem.targets = Targets::Values([0.0, -1.0, 0.0, -1.0].map(|y| vec![y]).to_vec());
@@ -167,9 +167,7 @@ fn the_sign_form_makes_a_network_monotone() {
     let trained = solve(&problem);
     let fitted = trained.fitted.unwrap();
     assert_eq!((free, fitted.objective()), (0.0, 2.0));
-    for unit in 0..2 {
-        assert!(fitted.weights[0].weights[3 * unit + 1] * fitted.weights[1].weights[unit] >= 0.0, "{fitted:?}");
-    }
+    assert!(fitted.weights[0].weights[1] * fitted.weights[1].weights[0] >= 0.0, "{fitted:?}");
     // Anchored at the samples the network may do anything elsewhere, so it fits at least as well.
     let anchored =
         |point: &Vec<f64>| Constraint::Anchored { point: point.clone(), input: 1, direction: Direction::Increasing };

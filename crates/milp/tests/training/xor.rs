@@ -60,6 +60,8 @@ fn the_relaxation_says_so_and_gives_a_lower_bound() {
     // With |w| <= 1 and hinge there is a loss, for two units at most that of the real optimum.
     let absorbed = solve(&xor(Problem { products: Products::Absorbed, ..dense(2, &[2], &real) }, Loss::Hinge));
     assert_eq!(absorbed.optimum.end, End::Optimal);
+    // The box matters, and the record says where.
+    assert!(absorbed.optimum.loss.unwrap() > 0.1 && !absorbed.optimum.active_sides.is_empty());
     let bounds: Vec<f64> = [1, 2, 4]
         .map(|pieces| {
             let relaxed =
