@@ -26,6 +26,12 @@ pub enum Error {
     /// Two sound bounds that exclude each other.
     #[error("{0}: two sound bounds exclude each other; this is a fault of the program")]
     Contradiction(String),
+    /// A training problem that makes no sense or cannot be written as a programme.
+    #[error("training: {0}")]
+    Training(String),
+    /// Constraints on a network to be trained that no network satisfies; none of them can be spared.
+    #[error("training: no network satisfies all of: {}", .0.join("; "))]
+    Contradictory(Vec<String>),
     /// A question about a trained network that makes no sense.
     #[error("{0}")]
     Question(String),

@@ -11,7 +11,9 @@
 //! Branch and bound, the default, gives a proof with its answer. A network that is not monotone can be made so by
 //! [`repair()`], which moves the second layers of its blocks as little as needed.
 //!
-//! This crate knows nothing about training; it sees networks only as [`certificate`] types.
+//! Small networks are trained by a mixed-integer programme in [`training`], with a proven optimum.
+//!
+//! This crate knows nothing about gradient training; it sees networks only as [`certificate`] types.
 //!
 //! ```
 //! use certificate::{Activation, Affine, Block, Direction, Domain, Query};
@@ -50,6 +52,7 @@ mod repair;
 mod sampling;
 pub mod solver;
 mod tighten;
+pub mod training;
 mod verify;
 
 pub use derivative::{ActivationPattern, DirectedDerivative, Neuron, Phase};

@@ -28,6 +28,13 @@ pub struct Column {
     pub objective: f64,
 }
 
+impl Column {
+    /// Whether it can be 0 and 1 only.
+    pub(crate) fn is_binary(&self) -> bool {
+        self.kind == Kind::Integer && self.lower >= 0.0 && self.upper <= 1.0
+    }
+}
+
 /// One linear constraint `lower <= sum of terms <= upper`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Row {

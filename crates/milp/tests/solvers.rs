@@ -161,6 +161,16 @@ fn solvers_agree() {
     }
 }
 
+/// The records of results name versions that the libraries do not tell.
+#[test]
+fn versions_are_those_of_the_lock_file() {
+    let lock = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../Cargo.lock")).unwrap();
+    assert!(lock.contains(&format!("name = \"microlp\"\nversion = \"{}\"", Microlp.version())));
+    #[cfg(feature = "highs")]
+    assert!(lock.contains(&format!("name = \"highs\"\nversion = \"{}\"", milp::solver::Highs.version())));
+    assert!(Cbc.version().starts_with("2.10"), "{}", Cbc.version());
+}
+
 #[test]
 fn cbc_reads_an_exported_programme() {
     use coin_cbc::raw::Model;

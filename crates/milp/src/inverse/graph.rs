@@ -49,11 +49,11 @@ impl Form {
     }
 }
 
-fn times(w: f64, x: f64, outward: fn(f64) -> f64) -> f64 {
+pub(crate) fn times(w: f64, x: f64, outward: fn(f64) -> f64) -> f64 {
     if x == 0.0 || w.abs() == 1.0 { w * x } else { outward(w * x) }
 }
 
-fn add(a: f64, b: f64, outward: fn(f64) -> f64) -> f64 {
+pub(crate) fn add(a: f64, b: f64, outward: fn(f64) -> f64) -> f64 {
     if a == 0.0 || b == 0.0 { a + b } else { outward(a + b) }
 }
 

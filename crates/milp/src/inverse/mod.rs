@@ -26,7 +26,7 @@ use graph::{Bounds, Graph};
 use question::Posed;
 
 /// A constant of the encoding beyond this is refused: CBC gave wrong optima from 1e8, HiGHS from 1e7.
-const LARGEST_BIG_M: f64 = 1e6;
+pub(crate) const LARGEST_BIG_M: f64 = 1e6;
 
 /// A network over a domain, ready to be asked.
 #[derive(Debug, Clone)]

@@ -18,6 +18,10 @@ impl Solver for Cbc {
         "cbc"
     }
 
+    fn version(&self) -> String {
+        Model::version().into()
+    }
+
     fn solve(&self, programme: &Programme, limits: &Limits) -> Outcome {
         if let Err(error) = programme.validate() {
             return Outcome::failed(error.to_string());
@@ -165,7 +169,12 @@ fn integer(programme: &Programme, limits: &Limits) -> Outcome {
         (_, SecondaryStatus::LinearRelaxationUnbounded) => Outcome::without_solution(Status::Unbounded),
         (Finish::Finished, _) if model.is_proven_optimal() && found => outcome(Status::Optimal),
         (Finish::Stopped, _) if limits.cutoff.is_some() && found => outcome(Status::Optimal),
-        (Finish::Stopped, _) => outcome(Status::LimitReached),
+        (Finish::Stopped, _) => {
+            // Where it has found no solution in time, CBC may show its last relaxation as one (measured).
+            let mut outcome = outcome(Status::LimitReached);
+            outcome.incumbent = outcome.incumbent.filter(|i| programme.violation(&i.values) <= super::FEASIBILITY_TOL);
+            outcome
+        }
         (status, secondary) => Outcome::failed(format!("cbc stopped with {status:?}, {secondary:?}")),
     }
 }

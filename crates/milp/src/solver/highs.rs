@@ -12,6 +12,11 @@ impl Solver for Highs {
         "highs"
     }
 
+    /// That of the crate, which the library does not tell; a test compares this with the lock file.
+    fn version(&self) -> String {
+        "2.4.0".into()
+    }
+
     fn solve(&self, programme: &Programme, limits: &Limits) -> Outcome {
         if let Err(error) = programme.validate() {
             return Outcome::failed(error.to_string());

@@ -12,6 +12,11 @@ impl Solver for Microlp {
         "microlp"
     }
 
+    /// The library does not tell; a test compares this with the lock file.
+    fn version(&self) -> String {
+        "0.7.0".into()
+    }
+
     fn solve(&self, programme: &Programme, limits: &Limits) -> Outcome {
         match problem(programme, limits) {
             Err(reason) => Outcome::failed(reason),

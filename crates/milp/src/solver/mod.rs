@@ -18,7 +18,7 @@ use crate::Programme;
 /// A solution that misses a row or an integer by more than this is no solution. Solvers promise 1e-6 or better per
 /// row after their own scaling; ten times that is still far below anything that matters here, because every pattern is
 /// judged again in exact arithmetic.
-const FEASIBILITY_TOL: f64 = 1e-5;
+pub(crate) const FEASIBILITY_TOL: f64 = 1e-5;
 
 /// What ends a solve before its optimum.
 #[derive(Debug, Clone, Copy)]
@@ -117,6 +117,9 @@ impl Outcome {
 pub trait Solver: Sync {
     /// Name for reports.
     fn name(&self) -> &'static str;
+
+    /// Its version, for records.
+    fn version(&self) -> String;
 
     /// Solves `programme` within `limits`, on the calling thread, without output.
     ///
