@@ -66,6 +66,9 @@ fn the_exclusive_or_is_learnt_and_nothing_better_is_possible() {
     }
     assert!(fs::read_to_string(folder.join("network.svg")).unwrap().trim_end().ends_with("</svg>"));
 
+    let reported = run(&["report", folder.to_str().unwrap()]);
+    assert_eq!(reported.status.code(), Some(2));
+    assert!(text(&reported.stderr).contains("a run of `fit`"), "{}", text(&reported.stderr));
     let again = fit("exact_xor.toml", &folder, &[]);
     assert_eq!(again.status.code(), Some(2));
     assert!(text(&again.stderr).contains("not empty"), "{}", text(&again.stderr));
