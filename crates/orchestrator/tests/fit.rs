@@ -183,6 +183,23 @@ fn without_time_there_is_an_honest_gap() {
     assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("No network was found"));
 }
 
+/// Where products are relaxed the bound is below the best network, and waiting does not help.
+#[test]
+fn a_relaxation_says_so_and_leaves_a_gap() {
+    let temporary = tempfile::tempdir().unwrap();
+    let (config, folder) = (temporary.path().join("relaxed.toml"), temporary.path().join("run"));
+    let hill = small("l1", &[(0.0, 0.0), (1.0, 1.0), (2.0, 0.0)]).replace("integers", "real");
+    fs::write(&config, hill.replace("\"one_hot\"", "{ mc_cormick = { pieces = 1 } }")).unwrap();
+    let output = fit_file(&config, &folder, &[]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    let record = json(&output.stdout);
+    assert_eq!((&record["status"], &record["mode"]), (&"gap".into(), &"relaxation".into()));
+    // One unit makes no hill.
+    assert!(record["objective"].as_f64().unwrap() > record["bound"].as_f64().unwrap() + 0.1, "{record}");
+    let report = fs::read_to_string(folder.join("fit.md")).unwrap();
+    assert!(report.contains("Not proven optimal") && report.contains("| mode | relaxation"), "{report}");
+}
+
 #[test]
 fn what_makes_no_sense_is_said_before_there_is_a_folder() {
     let temporary = tempfile::tempdir().unwrap();
