@@ -10,6 +10,7 @@ mod data_command;
 mod ensemble;
 mod error;
 mod escalation;
+mod fit;
 mod html_report;
 mod inverse;
 mod mean;
@@ -119,6 +120,11 @@ enum Command {
     ///
     /// Exit status: 0 trained; 2 bad usage, configuration or data, or no start with a finite end; 130 interrupted.
     Multistart(multistart::MultistartArgs),
+    /// Train a small network as a mixed-integer programme, and prove how far it can be from the best one.
+    ///
+    /// Exit status: 0 proven optimal within the tolerance, and certified where `[monotone]` asks for it; 2 bad usage,
+    /// configuration or data, or constraints that contradict each other; 3 stopped with a gap.
+    Fit(fit::FitArgs),
     /// List the data sets, download the table of one, or check it.
     Data(data_command::DataArgs),
     /// Print the mixed-integer programme of one query, for any other solver.
@@ -228,6 +234,7 @@ fn dispatch(cli: Cli) -> u8 {
         (Some(Command::BatchTask(args)), _) => batch::task(&args),
         (Some(Command::Table(args)), _) => batch::table(&args),
         (Some(Command::Multistart(args)), _) => multistart::multistart(&args),
+        (Some(Command::Fit(args)), _) => fit::fit(&args),
         (Some(Command::Data(args)), _) => data_command::data(&args),
         (Some(Command::Export(args)), _) => export(&args),
         (None, None) => unreachable!("clap asks for a configuration where there is no command"),
@@ -249,10 +256,13 @@ fn dispatch(cli: Cli) -> u8 {
     })
 }
 
-/// A configuration of either kind with all defaults.
+/// A configuration of any kind with all defaults.
 fn resolve(args: &ConfigArgs) -> Result<String> {
     if multistart::is_meant_by(&args.config) {
         return Ok(multistart::Config::load(&args.config, &args.overrides)?.to_toml());
+    }
+    if fit::is_meant_by(&args.config) {
+        return Ok(fit::Config::load(&args.config, &args.overrides)?.to_toml());
     }
     Ok(Config::load(&args.config, &args.overrides)?.to_toml())
 }

@@ -14,7 +14,7 @@ mod lbfgs;
 mod loss;
 pub mod model;
 pub mod penalty;
-mod seeds;
+pub mod seeds;
 pub mod smooth;
 pub mod tangent;
 mod training;

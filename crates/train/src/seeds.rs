@@ -1,3 +1,5 @@
+//! Where random numbers come from: streams with seeds of their own, and draws that no update of a library changes.
+
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::Rng;
@@ -49,12 +51,12 @@ pub(crate) fn below(rng: &mut ChaCha8Rng, n: usize) -> usize {
 }
 
 /// A number in `[0, 1)`; written here for the same reason.
-pub(crate) fn unit(rng: &mut ChaCha8Rng) -> f64 {
+pub fn unit(rng: &mut ChaCha8Rng) -> f64 {
     (rng.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
 }
 
 /// Puts the first `count` places of a shuffle of `items` in order: a sample without replacement.
-pub(crate) fn shuffle(rng: &mut ChaCha8Rng, items: &mut [usize], count: usize) {
+pub fn shuffle(rng: &mut ChaCha8Rng, items: &mut [usize], count: usize) {
     for place in 0..count.min(items.len()) {
         let other = place + below(rng, items.len() - place);
         items.swap(place, other);

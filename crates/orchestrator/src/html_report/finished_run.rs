@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::escalation::Round;
 use crate::run_folder::{Metrics, RunFolder};
-use crate::{SUMMARY, Summary, baseline, certification, multistart, picture, report};
+use crate::{SUMMARY, Summary, baseline, certification, fit, multistart, picture, report};
 
 /// All that a finished run left, after its parts were seen to belong together.
 pub struct FinishedRun {
@@ -86,6 +86,11 @@ impl FinishedRun {
         if multistart::is_meant_by(&file) {
             let message = "a run of `multistart`: nothing in it was certified, so there is nothing to report here; read its \
                            report.md, or certify its network with `orchestrator verify`";
+            return Err(wrong(path, message));
+        }
+        if fit::is_meant_by(&file) {
+            let message = "a run of `fit`: there are no rounds to report here; its fit.md and optimum.json have what was proved, and \
+                           a certificate can be checked with `orchestrator check`";
             return Err(wrong(path, message));
         }
         if folder.read(baseline::FILE)?.is_some() {
