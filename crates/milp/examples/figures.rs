@@ -122,8 +122,11 @@ fn time(folder: &Path, seconds: f64, trained: &[Trained]) -> Result<()> {
     draw_time(&folder.join("figure.svg"), &series)
 }
 
+/// A name and a colour, and for each network its width and, where it was decided, its seconds.
+type Series = (&'static str, RGBColor, Vec<(f64, Option<f64>)>);
+
 /// Seconds over width on a logarithmic axis; the line joins the medians of a width.
-fn draw_time(path: &Path, series: &[(&str, RGBColor, Vec<(f64, Option<f64>)>)]) -> Result<()> {
+fn draw_time(path: &Path, series: &[Series]) -> Result<()> {
     let all = || series.iter().flat_map(|(_, _, points)| points);
     let decided = || all().filter_map(|(_, total)| *total);
     let (low, high) = (decided().fold(f64::MAX, f64::min), decided().fold(0.0, f64::max));

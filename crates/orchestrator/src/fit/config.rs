@@ -405,6 +405,11 @@ impl Config {
         self.constraints.iter().map(|constraint| constraint.resolve(&self.layers, shape)).collect()
     }
 
+    /// Whether the network has to satisfy anything.
+    pub fn is_constrained(&self) -> bool {
+        self.monotone.is_some() || !self.constraints.is_empty()
+    }
+
     /// The settings of one training.
     pub fn options(&self) -> training::Options {
         let Solver { time_limit_s, gap_tol, proof_time_limit_s, .. } = self.solver;

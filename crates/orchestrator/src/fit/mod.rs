@@ -102,7 +102,8 @@ struct GradientRecord {
     starts: usize,
     best: f64,
     median: f64,
-    /// How many are within 1 % of the exact objective, or within the gap allowed.
+    /// How many are within 1 % of the exact objective, or within the gap allowed; nothing where there are constraints, which
+    /// were not imposed on them.
     reached: Option<usize>,
 }
 
@@ -167,7 +168,7 @@ pub fn fit(args: &FitArgs) -> Result<u8> {
     let mut record = Record::new(args, &found, &samples, begun);
     record.run = folder.path().into();
     record.path = path;
-    record.gradient = descents.map(|descents| GradientRecord::new(descents.objectives, &found, config.solver.gap_tol));
+    record.gradient = descents.map(|descents| GradientRecord::new(descents.objectives, &found, &config));
     let certified = deliver(&folder, &samples, &found, directions.as_ref(), &mut record)?;
     let optimal = found.is_optimal(config.solver.gap_tol);
     record.status = match (&record.objective, optimal) {
@@ -257,9 +258,10 @@ fn path(search: &search::Search, problem: &Problem, progress: &Progress) -> Resu
 }
 
 impl GradientRecord {
-    fn new(mut objectives: Vec<f64>, found: &Found, gap_tol: f64) -> Self {
+    fn new(mut objectives: Vec<f64>, found: &Found, config: &Config) -> Self {
         objectives.sort_unstable_by(f64::total_cmp);
-        let exact = found.fitted().map(|fitted| fitted.objective());
+        let comparable = found.fitted().filter(|_| !config.is_constrained());
+        let (exact, gap_tol) = (comparable.map(|fitted| fitted.objective()), config.solver.gap_tol);
         let near =
             |exact: f64| objectives.iter().filter(|value| **value <= exact + (0.01 * exact.abs()).max(gap_tol)).count();
         Self {

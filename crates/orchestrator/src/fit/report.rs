@@ -134,6 +134,13 @@ pub fn render(config: &Config, samples: &Samples, record: &Record) -> String {
         network(&mut text, record, weights);
     }
     notes(&mut text, record);
+    if !record.rounds.is_empty() {
+        line!(text, "\n## Rounds of certified training\n\n| round | objective | bound | verdict |\n|---|---|---|---|");
+        for (k, round) in record.rounds.iter().enumerate() {
+            let verdict = round.verdict.unwrap_or("no network");
+            line!(text, "| {} | {} | {} | {verdict} |", k + 1, number(round.objective), number(round.bound));
+        }
+    }
     if let Some(gradient) = &record.gradient {
         line!(text, "\n## Gradient training\n");
         line!(
@@ -146,7 +153,7 @@ pub fn render(config: &Config, samples: &Samples, record: &Record) -> String {
         if let Some(reached) = gradient.reached {
             line!(text, "{reached} of {} came within 1 % of the exact objective.", gradient.starts);
         }
-        if !config.constraints.is_empty() || config.monotone.is_some() {
+        if config.is_constrained() {
             line!(text, "Constraints were not imposed on it, so it may be below the bound.");
         }
     }
