@@ -296,7 +296,16 @@ mod tests {
 
     #[test]
     fn every_sweep_of_the_repository_can_be_planned() {
-        for (file, runs) in [("table1", 130), ("table5", 140), ("table7", 140)] {
+        let sweeps = [
+            ("table1", 130),
+            ("table2", 80),
+            ("table3", 80),
+            ("table5", 140),
+            ("table7", 140),
+            ("table8", 120),
+            ("table9", 120),
+        ];
+        for (file, runs) in sweeps {
             let (sweep, path) = experiment(file);
             assert_eq!(sweep.runs(&path).unwrap().len(), runs, "{file}");
         }
