@@ -37,6 +37,7 @@ fn found(output: &Output) -> Value {
     let mut summary = json(&output.stdout);
     let object = summary.as_object_mut().unwrap();
     assert!(object.remove("run").is_some() && object.remove("seconds").unwrap().as_f64().unwrap() > 0.0);
+    assert!(object.remove("training_seconds").unwrap().as_f64().unwrap() > 0.0);
     summary
 }
 
