@@ -108,6 +108,11 @@ impl FinishedSeed {
         self.summary.verdict == "certified"
     }
 
+    /// Whether it was verified at all; some baselines are monotone by construction, or do not claim to be.
+    pub fn is_verified(&self) -> bool {
+        matches!(self.summary.verdict.as_str(), "certified" | "refuted" | "undecided")
+    }
+
     /// Its score and what that counts.
     pub fn score(&self, rows: Rows) -> Option<(f64, Unit)> {
         let scores: Scores = match rows {

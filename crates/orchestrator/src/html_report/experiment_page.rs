@@ -29,24 +29,39 @@ pub fn page(experiment: &Experiment) -> String {
     document(&title, header(experiment, &title), &sections)
 }
 
-/// Runs that were asked for, finished and certified.
-fn counts(experiment: &Experiment) -> [usize; 3] {
-    let finished = experiment.finished().count();
-    let certified = experiment.finished().filter(|seed| seed.is_certified()).count();
-    [experiment.contents.runs.len(), finished, certified]
+/// How many runs there are.
+struct Counts {
+    asked: usize,
+    finished: usize,
+    certified: usize,
+    /// Baselines that have no certificate, because they are monotone by construction or do not claim to be.
+    without: usize,
+}
+
+impl Counts {
+    fn of(experiment: &Experiment) -> Self {
+        Self {
+            asked: experiment.contents.runs.len(),
+            finished: experiment.finished().count(),
+            certified: experiment.finished().filter(|seed| seed.is_certified()).count(),
+            without: experiment.finished().filter(|seed| !seed.is_verified()).count(),
+        }
+    }
 }
 
 fn headline(experiment: &Experiment) -> String {
-    let [asked, finished, certified] = counts(experiment);
-    match (asked == finished, certified == finished) {
-        (true, true) => format!("all {asked} runs certified"),
-        (true, false) => format!("{certified} of {asked} runs certified"),
-        (false, _) => format!("{certified} runs certified, {finished} of {asked} finished"),
+    let Counts { asked, finished, certified, without } = Counts::of(experiment);
+    let verified = finished - without;
+    let beside = if without > 0 { format!(", {without} baselines beside them") } else { String::new() };
+    match (asked == finished, certified == verified) {
+        (true, true) => format!("all {certified} runs certified{beside}"),
+        (true, false) => format!("{certified} of {verified} runs certified{beside}"),
+        (false, _) => format!("{certified} runs certified{beside}, {finished} of {asked} finished"),
     }
 }
 
 fn header(experiment: &Experiment, title: &str) -> Markup {
-    let [asked, finished, certified] = counts(experiment);
+    let Counts { asked, finished, certified, without } = Counts::of(experiment);
     let mut parts = vec![paragraph(experiment.contents.title.as_str())];
     if finished < asked {
         parts.push(caution(format!(
@@ -55,14 +70,14 @@ fn header(experiment: &Experiment, title: &str) -> Markup {
             experiment.failures().len()
         )));
     }
-    if finished > 0 {
+    if finished > without {
         parts.push(paragraph(
             "Before this page was written, the certificate of every run that counts as certified, and the counterexample of every \
              one that counts as refuted, was read and found valid by a small program that shares no code with the search, in exact \
              arithmetic.",
         ));
     }
-    let kind = if certified == asked { "certified" } else { "undecided" };
+    let kind = if certified + without == asked { "certified" } else { "undecided" };
     banner(kind, title, parts)
 }
 
