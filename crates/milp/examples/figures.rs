@@ -142,6 +142,7 @@ fn draw_time(path: &Path, series: &[Series]) -> Result<()> {
         .configure_mesh()
         .light_line_style(WHITE)
         .x_desc("hidden neurons")
+        .x_label_formatter(&|x| format!("{x:.0}"))
         .y_desc("CPU seconds for all features of a block")
         .y_label_formatter(&|y| if *y < 0.001 { format!("{y:.0e}") } else { y.to_string() })
         .draw()?;
