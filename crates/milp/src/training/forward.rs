@@ -4,7 +4,7 @@ use certificate::Shape;
 
 use super::encode::Encoded;
 use super::encoder::Expression;
-use super::layout::shape_after;
+use super::layout::{Sums, shape_after, sums, under};
 use super::{Layer, WeightDomain};
 use crate::Result;
 
@@ -60,63 +60,22 @@ impl<'a> Encoded<'a> {
         at: &mut Position,
         name: &str,
     ) -> Result<Signal> {
-        let positions = || {
-            (0..after.channels)
-                .flat_map(move |o| (0..after.height).flat_map(move |r| (0..after.width).map(move |c| (o, r, c))))
-        };
         match layer {
             Layer::Flatten => Ok(signal),
-            Layer::Dense(parameters) => {
-                let terms: Vec<_> = (0..shape.size()).map(|j| (j, j)).collect();
-                let units = (0..parameters.outputs).map(|unit| (unit, terms.clone())).collect();
+            Layer::Dense(_) | Layer::Convolution(..) => {
                 at.slot += 1;
-                self.affine(at.slot - 1, signal, units, name)
-            }
-            Layer::Convolution(window, _) => {
-                let terms = |(o, r, c): (usize, usize, usize)| {
-                    let of_channel = |channel: usize| {
-                        let places = window.places(shape, r, c);
-                        places.map(move |(place, row, column)| {
-                            (channel * window.height * window.width + place, shape.index(channel, row, column))
-                        })
-                    };
-                    (o, (0..shape.channels).flat_map(of_channel).collect())
-                };
-                at.slot += 1;
-                self.affine(at.slot - 1, signal, positions().map(terms).collect(), name)
+                self.affine(at.slot - 1, signal, sums(layer, shape, after), name)
             }
             Layer::AveragePool(window) => {
+                let windows = under(window, shape, after);
                 let share = 1.0 / (window.height * window.width) as f64;
                 let pooled = |of: &[Expression]| {
-                    let mean = |(channel, r, c)| {
-                        let places = window.places(shape, r, c);
-                        let of = places.map(|(_, row, column)| (share, &of[shape.index(channel, row, column)]));
-                        Expression::sum(of)
-                    };
-                    positions().map(mean).collect()
+                    let mean = |under: &Vec<usize>| Expression::sum(under.iter().map(|index| (share, &of[*index])));
+                    windows.iter().map(mean).collect()
                 };
                 Ok(Signal { values: pooled(&signal.values), tangents: signal.tangents.as_deref().map(pooled) })
             }
-            Layer::MaxPool(window) => {
-                let mut pooled = Signal { values: Vec::new(), tangents: signal.tangents.as_ref().map(|_| Vec::new()) };
-                for (k, (channel, r, c)) in positions().enumerate() {
-                    let name = format!("{name}_{}", k + 1);
-                    let under: Vec<_> =
-                        window.places(shape, r, c).map(|(_, row, column)| shape.index(channel, row, column)).collect();
-                    let of: Vec<_> = under.iter().map(|index| signal.values[*index].clone()).collect();
-                    let (value, largest) = self.encoder.max(&of, &name)?;
-                    pooled.values.push(value);
-                    if let (Some(pooled), Some(tangents)) = (&mut pooled.tangents, &signal.tangents) {
-                        let mut sum = Expression::default();
-                        for (k, (z, index)) in largest.iter().zip(&under).enumerate() {
-                            let part = self.encoder.gated(z, &tangents[*index], &format!("{name}_d{k}"))?;
-                            sum = Expression::sum([(1.0, &sum), (1.0, &part)]);
-                        }
-                        pooled.push(sum);
-                    }
-                }
-                Ok(pooled)
-            }
+            Layer::MaxPool(window) => self.max_pool(&under(window, shape, after), signal, name),
             Layer::Relu => {
                 let (mut values, mut phases) = (Vec::new(), Vec::new());
                 for (j, t) in signal.values.iter().enumerate() {
@@ -129,10 +88,8 @@ impl<'a> Encoded<'a> {
             }
             Layer::Step { margin } => {
                 let step = |(j, t)| self.encoder.step(t, *margin, &format!("{name}_h{}", j + 1));
-                Ok(Signal {
-                    values: signal.values.iter().enumerate().map(step).collect::<Result<_>>()?,
-                    tangents: None,
-                })
+                let values = signal.values.iter().enumerate().map(step).collect::<Result<_>>()?;
+                Ok(Signal { values, tangents: None })
             }
             Layer::Gate(_) => {
                 at.gate += 1;
@@ -149,20 +106,47 @@ impl<'a> Encoded<'a> {
                 let gate = Expression::column(self.groups[at.group - 1]);
                 let before = Signal { values: signal.values.clone(), tangents: signal.tangents.clone() };
                 let (_, inside) = self.layers(layers, shape, signal, at, name)?;
-                // h + g (r - h)
-                let mut mixed = |before: Vec<Expression>, inside: Vec<Expression>, what: &str| -> Result<Vec<_>> {
-                    let mix = |(j, (h, r)): (usize, (&Expression, &Expression))| {
-                        let change = self.encoder.gated(&gate, &r.minus(h), &format!("{name}_{what}{}", j + 1))?;
-                        Ok(Expression::sum([(1.0, h), (1.0, &change)]))
-                    };
-                    before.iter().zip(&inside).enumerate().map(mix).collect()
-                };
-                let values = mixed(before.values, inside.values, "skip")?;
+                let values = self.mixed(&gate, before.values, inside.values, &format!("{name}_skip"))?;
                 let pair = before.tangents.zip(inside.tangents);
-                let tangents = pair.map(|(before, inside)| mixed(before, inside, "dskip")).transpose()?;
-                Ok(Signal { values, tangents })
+                let mix = |(before, inside)| self.mixed(&gate, before, inside, &format!("{name}_dskip"));
+                Ok(Signal { values, tangents: pair.map(mix).transpose()? })
             }
         }
+    }
+
+    /// The largest number under each window, and the derivative of the one that is taken for it.
+    fn max_pool(&mut self, windows: &[Vec<usize>], signal: Signal, name: &str) -> Result<Signal> {
+        let mut pooled = Signal { values: Vec::new(), tangents: signal.tangents.as_ref().map(|_| Vec::new()) };
+        for (k, under) in windows.iter().enumerate() {
+            let name = format!("{name}_{}", k + 1);
+            let of: Vec<_> = under.iter().map(|index| signal.values[*index].clone()).collect();
+            let (value, largest) = self.encoder.max(&of, &name)?;
+            pooled.values.push(value);
+            if let (Some(pooled), Some(tangents)) = (&mut pooled.tangents, &signal.tangents) {
+                let mut sum = Expression::default();
+                for (k, (z, index)) in largest.iter().zip(under).enumerate() {
+                    let part = self.encoder.gated(z, &tangents[*index], &format!("{name}_d{k}"))?;
+                    sum = Expression::sum([(1.0, &sum), (1.0, &part)]);
+                }
+                pooled.push(sum);
+            }
+        }
+        Ok(pooled)
+    }
+
+    /// `h + g (r - h)` for what is before optional layers and what they make of it.
+    fn mixed(
+        &mut self,
+        gate: &Expression,
+        before: Vec<Expression>,
+        inside: Vec<Expression>,
+        name: &str,
+    ) -> Result<Vec<Expression>> {
+        let mix = |(j, (h, r)): (usize, (&Expression, &Expression))| {
+            let change = self.encoder.gated(gate, &r.minus(h), &format!("{name}{}", j + 1))?;
+            Ok(Expression::sum([(1.0, h), (1.0, &change)]))
+        };
+        before.iter().zip(&inside).enumerate().map(mix).collect()
     }
 
     fn gated_each(
@@ -177,13 +161,7 @@ impl<'a> Encoded<'a> {
     }
 
     /// For each unit the weights, and the values that they are multiplied with.
-    fn affine(
-        &mut self,
-        slot: usize,
-        mut signal: Signal,
-        units: Vec<(usize, Vec<(usize, usize)>)>,
-        name: &str,
-    ) -> Result<Signal> {
+    fn affine(&mut self, slot: usize, mut signal: Signal, units: Sums, name: &str) -> Result<Signal> {
         let Self { encoder, layers, .. } = self;
         let layer = &mut layers[slot];
         // Where every value meets several weights, one column for it keeps the rows short.

@@ -1,6 +1,6 @@
 //! What follows from the list of layers alone: shapes, which layer reads which, and the network that given weights make.
 
-use certificate::{Affine, Convolution, Layered, Shape};
+use certificate::{Affine, Convolution, Layered, Shape, Window};
 
 use super::{Layer, LayerWeights, Parameters, Problem};
 use crate::{Error, Result};
@@ -159,6 +159,48 @@ pub(super) fn shape_after(layer: &Layer, shape: Shape) -> Result<Shape> {
         Layer::Relu | Layer::Step { .. } | Layer::Gate(_) | Layer::Optional { .. } => return Ok(shape),
     };
     Ok(Layered::new(shape, vec![same])?.shape(1))
+}
+
+/// For every number that a layer with weights gives, its unit, and for each weight that counts in it the weight's place in the
+/// unit's row with the place of the number that it meets.
+pub(super) type Sums = Vec<(usize, Vec<(usize, usize)>)>;
+
+/// The sums of a layer with weights.
+///
+/// # Panics
+/// If it has none.
+pub(super) fn sums(layer: &Layer, shape: Shape, after: Shape) -> Sums {
+    match layer {
+        Layer::Dense(parameters) => {
+            let terms: Vec<_> = (0..shape.size()).map(|j| (j, j)).collect();
+            (0..parameters.outputs).map(|unit| (unit, terms.clone())).collect()
+        }
+        Layer::Convolution(window, _) => {
+            let area = window.height * window.width;
+            let terms = |(unit, r, c)| {
+                let of_channel = |channel: usize| {
+                    let under = window.places(shape, r, c);
+                    under.map(move |(place, row, column)| (channel * area + place, shape.index(channel, row, column)))
+                };
+                (unit, (0..shape.channels).flat_map(of_channel).collect())
+            };
+            positions(after).map(terms).collect()
+        }
+        _ => unreachable!("only dense layers and convolutions have weights"),
+    }
+}
+
+/// For every number that pooling gives, the places of those under its window.
+pub(super) fn under(window: &Window, shape: Shape, after: Shape) -> Vec<Vec<usize>> {
+    let places = |(channel, r, c)| {
+        window.places(shape, r, c).map(|(_, row, column)| shape.index(channel, row, column)).collect()
+    };
+    positions(after).map(places).collect()
+}
+
+/// Channel, row and column of every number of an array, in their order.
+fn positions(of: Shape) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..of.channels).flat_map(move |o| (0..of.height).flat_map(move |r| (0..of.width).map(move |c| (o, r, c))))
 }
 
 /// The trained network. `kept` says which optional layers stay, `open` which channels of the gate layers.

@@ -2,7 +2,6 @@
 
 mod config;
 mod digits;
-mod gradient;
 mod model;
 mod picture;
 mod report;
@@ -15,8 +14,9 @@ use std::time::Instant;
 use certificate::{Model, MonotoneFeatures};
 use clap::Args;
 use milp::Control;
-use milp::training::{End, LayerWeights, Mode, Optimum, Problem};
+use milp::training::{End, LayerWeights, Mode, Optimum, Problem, descend};
 use serde::Serialize;
+use train::Stream;
 
 pub use config::{Config, is_meant_by};
 
@@ -153,7 +153,11 @@ pub fn fit(args: &FitArgs) -> Result<u8> {
         progress.say(&format!("warning: {warning}"));
     }
 
-    let descents = config.gradient.as_ref().and_then(|settings| gradient::train(&problem, settings, config.seed));
+    let generator = |start| Stream::Starts.generator(config.seed, start, 0);
+    let descents = match &config.gradient {
+        Some(gradient) => descend(&problem, gradient.starts, gradient.steps, generator)?,
+        None => None,
+    };
     if let Some(descents) = &descents {
         let count = descents.objectives.len();
         progress.say(&format!("gradient training: best objective {:.6} of {count} starts", descents.best()));
