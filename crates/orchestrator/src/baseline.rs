@@ -19,7 +19,8 @@ use crate::escalation::{self, StopReason};
 use crate::progress::Progress;
 use crate::report::{self, FinalScores};
 use crate::run_folder::{LOCK, Metrics, RunFolder};
-use crate::{Format, RunRecord, SUMMARY, Summary, certification, interrupt_flag, stop_with_stdin};
+use crate::run_options::{Format, RunOptions};
+use crate::{RunRecord, SUMMARY, Summary, certification, interrupt_flag, stop_with_stdin};
 
 /// Name of the file in a run folder that says that it is a baseline's.
 pub const FILE: &str = "baseline.json";
@@ -38,18 +39,8 @@ pub struct BaselineArgs {
     /// Number of settings tried for `trees`.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     trees_settings: u16,
-    /// Override a key, as in `--set train.epochs=50`; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Folder of the run; by default the next number under runs/NAME. One that was stopped is begun anew.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// What is printed on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    options: RunOptions,
     /// Stop when standard input ends: a batch holds the other end.
     #[arg(long, hide = true)]
     follow_stdin: bool,
@@ -114,15 +105,15 @@ const BY_CONSTRUCTION: &str = "by construction";
 /// If the configuration or the data are wrong, the folder holds something else, or a training breaks down.
 pub fn baseline(args: &BaselineArgs) -> Result<u8> {
     let start = Instant::now();
-    let config = Config::load(&args.config, &args.overrides)?;
-    let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
+    let config = Config::load(&args.config, &args.options.overrides)?;
+    let data = config.data.load()?;
     can_be_had(args, &config, &data)?;
-    let folder = folder(&config, args.out.as_deref())?;
+    let folder = folder(&config, args.options.out.as_deref())?;
     let kind = args.kind;
     folder.write_json(FILE, &Record { format_version: 1, kind, settings: None, parameters: None })?;
-    let record = |status, stop| RunRecord::new(config.seed, &data, &args.overrides, status, stop);
+    let record = |status, stop| RunRecord::new(config.seed, &data, &args.options.overrides, status, stop);
     folder.write_json("run.json", &record("running", None))?;
-    let mut progress = Progress::new(args.quiet);
+    let mut progress = Progress::new(args.options.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
     let interrupt = interrupt_flag();
     if args.follow_stdin {
@@ -158,7 +149,7 @@ pub fn baseline(args: &BaselineArgs) -> Result<u8> {
     folder.write_json("run.json", &record("finished", Some(StopReason::NoEscalation)))?;
     // The last file: where it is, there is nothing left to do.
     folder.write_json(SUMMARY, &summary)?;
-    match args.format {
+    match args.options.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
         Format::Text => print(&found, &summary),
     }

@@ -278,7 +278,7 @@ fn methods(args: &CompareArgs) -> Result<[Method; 2]> {
 }
 
 fn load(config: &Config) -> Result<DataSet> {
-    Ok(DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?)
+    config.data.load()
 }
 
 /// Both configurations have to mean the same table and the same official split of it.

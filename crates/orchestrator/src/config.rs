@@ -66,6 +66,40 @@ pub struct Data {
     pub domain: DomainKind,
 }
 
+/// `[data]` of commands that ask for no domain.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// The data set's manifest; a relative path starts at the configuration file.
+    pub manifest: PathBuf,
+    /// One of the manifest's splits; its default one if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split: Option<String>,
+    /// Seed of a random split, in place of the manifest's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub split_seed: Option<u64>,
+}
+
+impl Data {
+    /// The data set with this split.
+    ///
+    /// # Errors
+    /// If it cannot be read or has no such split.
+    pub fn load(&self) -> Result<DataSet> {
+        Ok(DataSet::load(&self.manifest, self.split.as_deref(), self.split_seed)?)
+    }
+}
+
+impl Source {
+    /// The data set with this split.
+    ///
+    /// # Errors
+    /// If it cannot be read or has no such split.
+    pub fn load(&self) -> Result<DataSet> {
+        Ok(DataSet::load(&self.manifest, self.split.as_deref(), self.split_seed)?)
+    }
+}
+
 fn one() -> u32 {
     1
 }

@@ -22,6 +22,7 @@ mod repair;
 mod report;
 mod resplits;
 mod run_folder;
+mod run_options;
 mod summary;
 mod tensorboard;
 mod verify;
@@ -47,6 +48,7 @@ use picture::Slice;
 use progress::Progress;
 use report::FinalScores;
 use run_folder::RunFolder;
+use run_options::{Format, RunOptions};
 use summary::{SUMMARY, Summary};
 
 /// Train a partially monotone network and prove that it is monotone.
@@ -103,7 +105,7 @@ enum Command {
     Compare(compare::CompareArgs),
     /// Train a model that published tables set beside a certified network, on the data of a configuration.
     ///
-    /// Exit status: 0 trained; 2 bad usage, configuration or data; 3 a non-negative network that was not certified; 130
+    /// One that was stopped is begun anew. Exit status: 0 trained; 2 bad usage, configuration or data; 3 a non-negative network that was not certified; 130
     /// interrupted.
     Baseline(baseline::BaselineArgs),
     /// Run a whole experiment, all methods and seeds, as worker processes, and print its table.
@@ -178,32 +180,14 @@ struct ConfigArgs {
 struct RunArgs {
     /// The configuration, a TOML file.
     config: PathBuf,
-    /// Override a key, as in `--set train.epochs=50`; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Folder of the run; by default the next number under runs/NAME.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
+    #[command(flatten)]
+    options: RunOptions,
     /// Go on with the newest run of this configuration, or with the one in --out.
     #[arg(long)]
     resume: bool,
-    /// What is printed on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    quiet: bool,
     /// Stop at the next checkpoint when standard input ends: a batch holds the other end.
     #[arg(long, hide = true)]
     follow_stdin: bool,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A few lines for people.
-    Text,
-    /// One JSON object and nothing else.
-    Json,
 }
 
 fn main() -> ExitCode {
@@ -268,24 +252,24 @@ fn resolve(args: &ConfigArgs) -> Result<String> {
 }
 
 fn run(args: &RunArgs) -> Result<u8> {
-    let config = Config::load(&args.config, &args.overrides)?;
-    let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
+    let config = Config::load(&args.config, &args.options.overrides)?;
+    let data = config.data.load()?;
     // Before anything is written, so that an architecture or a backend that cannot be had leaves no folder behind.
     train::Trainer::new(config.training(0, 0, config.escalation.lambda), &data)?;
-    let out = args.out.as_deref();
+    let out = args.options.out.as_deref();
     let folder = if args.resume {
         RunFolder::resume(&config, out)?
     } else {
         RunFolder::create(&config.name, &config.to_toml(), out)?
     };
-    let mut progress = Progress::new(args.quiet);
+    let mut progress = Progress::new(args.options.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
     let interrupt = interrupt_flag();
     if args.follow_stdin {
         stop_with_stdin(interrupt.clone());
     }
-    let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt)?;
-    match args.format {
+    let (summary, delivery) = complete(&config, &args.options.overrides, &data, &folder, &mut progress, &interrupt)?;
+    match args.options.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
         Format::Text => summary.print(&delivery, folder.path()),
     }

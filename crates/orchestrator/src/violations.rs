@@ -11,7 +11,7 @@ use milp::{Control, Engine, Individual, Mode, NetworkReport, Options, Partner, i
 use num_rational::BigRational;
 use rayon::prelude::*;
 use serde::Serialize;
-use train::data::{DataSet, Part};
+use train::data::Part;
 
 use crate::config::Config;
 use crate::error::{Error, Result, exit_code};
@@ -172,7 +172,7 @@ fn raw(model: &Model, j: usize, x: &BigRational) -> f64 {
 /// Violating partners of single rows.
 fn rows(args: &ViolationsArgs, model: &Model, progress: &Progress, findings: &mut Findings) -> Result<u8> {
     let config = Config::load(&args.run.join("config.toml"), &[])?;
-    let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
+    let data = config.data.load()?;
     let part = match args.data.unwrap_or(Rows::Test) {
         Rows::Fit => &data.fit,
         Rows::Validation => &data.validation,

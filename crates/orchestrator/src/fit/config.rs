@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use certificate::{Direction, Shape};
 use milp::training::{self, Gates, Loss, Products, WeightDomain};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{check_name, manifest_path, read};
+use crate::config::{Source, check_name, manifest_path, read};
 use crate::error::{Error, Result};
 
 /// A training as a mixed-integer programme.
@@ -27,7 +27,7 @@ pub struct Config {
     pub products: Products,
     /// Where the samples come from, if it is a data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub data: Option<Data>,
+    pub data: Option<Source>,
     /// Which part of the data set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub select: Option<Select>,
@@ -55,20 +55,6 @@ pub struct Config {
     /// Further trainings with other penalties.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<ElasticNetPath>,
-}
-
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// The data set's manifest; a relative path starts at the configuration file.
-    pub manifest: PathBuf,
-    /// One of the manifest's splits; its default one if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
-    /// Seed of a random split, in place of the manifest's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split_seed: Option<u64>,
 }
 
 /// `[select]`: which part of the data set is trained on.

@@ -23,7 +23,8 @@ pub use config::{Config, is_meant_by};
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
-use crate::{Format, certification, picture_files};
+use crate::run_options::{Format, RunOptions};
+use crate::{certification, picture_files};
 use report::Score;
 use samples::Samples;
 use search::{Found, RoundRecord};
@@ -33,18 +34,8 @@ use search::{Found, RoundRecord};
 pub struct FitArgs {
     /// The configuration, a TOML file with tables `[[layer]]`.
     config: PathBuf,
-    /// Override a key, as in `--set solver.time_limit_s=600`; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Folder of the run; by default the next number under runs/NAME.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// What is printed on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    options: RunOptions,
 }
 
 /// `optimum.json`, and what `--format json` prints.
@@ -130,14 +121,14 @@ struct PathPoint {
 /// be written.
 pub fn fit(args: &FitArgs) -> Result<u8> {
     let begun = Instant::now();
-    let config = Config::load(&args.config, &args.overrides)?;
+    let config = Config::load(&args.config, &args.options.overrides)?;
     let samples = Samples::load(&config)?;
     let directions = directions(&config, &samples)?;
     let problem = problem(&config, &samples, directions.as_ref())?;
     // Says what is wrong with the problem before there is a folder.
     let size = problem.size()?;
-    let folder = RunFolder::create(&config.name, &config.to_toml(), args.out.as_deref())?;
-    let progress = Progress::new(args.quiet);
+    let folder = RunFolder::create(&config.name, &config.to_toml(), args.options.out.as_deref())?;
+    let progress = Progress::new(args.options.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
     progress.say(&format!(
         "{}: {} columns, {} of them integers ({} binaries of activations), {} rows; {} for at most {} s",
@@ -184,7 +175,7 @@ pub fn fit(args: &FitArgs) -> Result<u8> {
     record.seconds = begun.elapsed().as_secs_f64();
     folder.write("fit.md", report::render(&config, &samples, &record).as_bytes())?;
     folder.write_json("optimum.json", &record)?;
-    match args.format {
+    match args.options.format {
         Format::Json => println!("{}", serde_json::to_string(&record).expect("a record is plain data")),
         Format::Text => print!("{}", report::summary_text(&record)),
     }
@@ -285,7 +276,7 @@ impl<'a> Record<'a> {
             format_version: 1,
             program: env!("CARGO_PKG_VERSION"),
             commit: env!("BUILD_COMMIT"),
-            overrides: &args.overrides,
+            overrides: &args.options.overrides,
             run: PathBuf::new(),
             status: "",
             mode: found.trained.as_ref().map_or(Mode::Exact, |trained| trained.optimum.mode),

@@ -3,12 +3,12 @@
 use certificate::{Direction, Interval, ModelFeature, Shape, Target};
 use milp::training::{Loss, Targets};
 use train::Stream;
-use train::data::{self, DataSet, Part, Task};
+use train::data::{self, Part, Task};
 use train::seeds::shuffle;
 
-use super::config::{Answer, Config, Data, Images, Rows, Sample, Select, outputs};
+use super::config::{Answer, Config, Images, Rows, Sample, Select, outputs};
 use super::digits;
-use crate::config::config_error;
+use crate::config::{Source, config_error};
 use crate::error::{Error, Result};
 
 /// Samples with what a model file says about inputs and outputs.
@@ -76,8 +76,8 @@ fn of_classes(config: &Config, column: &str, classes: Vec<String>) -> Target {
     }
 }
 
-fn of_data_set(config: &Config, wanted: &Data, select: &Select) -> Result<Samples> {
-    let data = DataSet::load(&wanted.manifest, wanted.split.as_deref(), wanted.split_seed)?;
+fn of_data_set(config: &Config, wanted: &Source, select: &Select) -> Result<Samples> {
+    let data = wanted.load()?;
     let names: Vec<&str> = data.features.iter().map(|feature| feature.name.as_str()).collect();
     let inputs = match &select.features {
         None => (0..names.len()).collect(),

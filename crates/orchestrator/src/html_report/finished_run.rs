@@ -106,7 +106,7 @@ impl FinishedRun {
         let model = Model::load(&path.join(MODEL))?;
         let record = required(&folder, "run.json")?;
         let report: NetworkReport = required(&folder, "verdict.json")?;
-        let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
+        let data = config.data.load()?;
         same_data(path, &data, &record, &model)?;
         Ok(Self {
             manifest: Manifest::read(&config.data.manifest)?,

@@ -290,7 +290,7 @@ fn data_of(run: &Path) -> Result<DataSet> {
     let mut table: toml::Table = text.parse().map_err(|e: toml::de::Error| wrong(e.to_string()))?;
     let data = table.remove("data").ok_or_else(|| wrong("there is no [data]".into()))?;
     let data: Data = data.try_into().map_err(|e: toml::de::Error| wrong(e.to_string()))?;
-    Ok(DataSet::load(&data.manifest, data.split.as_deref(), data.split_seed)?)
+    data.load()
 }
 
 /// The domain that the model file states, and categories as groups: a claim may be about more than what can occur.

@@ -1,11 +1,11 @@
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use train::smooth::{Settings, Shape};
 
 use super::count::Count;
-use crate::config::{check_name, manifest_path, read};
+use crate::config::{Source, check_name, manifest_path, read};
 use crate::error::{Error, Result};
 
 /// A training as a smooth programme.
@@ -18,7 +18,7 @@ pub struct Config {
     #[serde(default)]
     pub seed: u64,
     /// What to learn from.
-    pub data: Data,
+    pub data: Source,
     /// Which network.
     pub network: Shape,
     /// Which programme, and from how many points.
@@ -26,20 +26,6 @@ pub struct Config {
     /// Whether and how the last layer is exchanged for the one that gets most fitting rows right.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub count: Option<Count>,
-}
-
-/// `[data]`
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Data {
-    /// The data set's manifest; a relative path starts at the configuration file.
-    pub manifest: PathBuf,
-    /// One of the manifest's splits; its default one if absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split: Option<String>,
-    /// Seed of a random split, in place of the manifest's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub split_seed: Option<u64>,
 }
 
 impl Config {

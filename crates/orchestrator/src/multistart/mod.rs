@@ -22,25 +22,16 @@ use crate::error::{Result, exit_code};
 use crate::picture_files;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
-use crate::{Format, RunRecord, SUMMARY, interrupt_flag};
+use crate::run_options::{Format, RunOptions};
+use crate::{RunRecord, SUMMARY, interrupt_flag};
 
 /// What `multistart` takes.
 #[derive(Args)]
 pub struct MultistartArgs {
     /// The configuration, a TOML file with a table `[smooth]`.
     config: PathBuf,
-    /// Override a key, as in `--set smooth.starts=50`; can be given several times.
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    overrides: Vec<String>,
-    /// Folder of the run; by default the next number under runs/NAME.
-    #[arg(long, value_name = "FOLDER")]
-    out: Option<PathBuf>,
-    /// What is printed on standard output.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    format: Format,
-    /// No progress on standard error.
-    #[arg(long, short)]
-    quiet: bool,
+    #[command(flatten)]
+    options: RunOptions,
 }
 
 /// What `--format json` prints, and `summary.json`.
@@ -77,13 +68,13 @@ struct Findings<'a> {
 /// If the configuration or the data are wrong, the folder is not empty, or no start has a finite end.
 pub fn multistart(args: &MultistartArgs) -> Result<u8> {
     let begun = Instant::now();
-    let config = Config::load(&args.config, &args.overrides)?;
-    let data = DataSet::load(&config.data.manifest, config.data.split.as_deref(), config.data.split_seed)?;
+    let config = Config::load(&args.config, &args.options.overrides)?;
+    let data = config.data.load()?;
     let problem = Problem::new(&data, &config.network, &config.smooth)?;
-    let folder = RunFolder::create(&config.name, &config.to_toml(), args.out.as_deref())?;
-    let record = |status| RunRecord::new(config.seed, &data, &args.overrides, status, None);
+    let folder = RunFolder::create(&config.name, &config.to_toml(), args.options.out.as_deref())?;
+    let record = |status| RunRecord::new(config.seed, &data, &args.options.overrides, status, None);
     folder.write_json("run.json", &record("running"))?;
-    let progress = Progress::new(args.quiet);
+    let progress = Progress::new(args.options.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
 
     let interrupt = interrupt_flag();
@@ -117,7 +108,7 @@ pub fn multistart(args: &MultistartArgs) -> Result<u8> {
         counted,
         seconds: begun.elapsed().as_secs_f64(),
     };
-    deliver(&Findings { config: &config, data: &data, problem: &problem, best, summary }, &folder, args.format)
+    deliver(&Findings { config: &config, data: &data, problem: &problem, best, summary }, &folder, args.options.format)
 }
 
 fn run_starts(problem: &Problem, config: &Config, progress: &Progress, interrupt: &AtomicBool) -> Vec<Start> {

@@ -24,9 +24,12 @@ fn stubs(folder: &Path, scripts: &[(&str, &str)]) -> String {
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
 
+fn batch_on_slurm(file: &Path, out: &Path) -> Command {
+    orchestrator(&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap(), "--engine", "slurm"])
+}
+
 fn batch(file: &Path, out: &Path, path: &str, more: &[&str]) -> Output {
-    let fixed = ["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap(), "--engine", "slurm"];
-    orchestrator(&[&fixed, more].concat()).env("PATH", path).output().unwrap()
+    batch_on_slurm(file, out).args(more).env("PATH", path).output().unwrap()
 }
 
 #[test]
@@ -47,20 +50,12 @@ echo "$n;cluster""#;
     let asked = "array_limit = 4\nthrottle = 2\npartition = \"short\"\ngpus = 1\nlines = [\"# mine\"]";
     let file = sweep(temporary.path(), &WIDTHS, 6, asked, "");
     let out = temporary.path().join("batch");
-    let output = orchestrator(&[
-        "batch",
-        file.to_str().unwrap(),
-        "--out",
-        out.to_str().unwrap(),
-        "--engine",
-        "slurm",
-        "--format",
-        "markdown",
-    ])
-    .env("PATH", &path)
-    .env("STUB", temporary.path())
-    .output()
-    .unwrap();
+    let output = batch_on_slurm(&file, &out)
+        .args(["--format", "markdown"])
+        .env("PATH", &path)
+        .env("STUB", temporary.path())
+        .output()
+        .unwrap();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let script = fs::read_to_string(out.join("array-0.sh")).unwrap();
     for line in [
@@ -139,20 +134,12 @@ fn a_real_cluster_gives_the_table_of_this_machine() {
         fs::write(folder.join("runs/smoke-hidden-5-4"), "in the way").unwrap();
     }
     let begun = Instant::now();
-    let mut watching = orchestrator(&[
-        "batch",
-        file.to_str().unwrap(),
-        "--out",
-        out.to_str().unwrap(),
-        "--engine",
-        "slurm",
-        "--format",
-        "markdown",
-    ])
-    .stdout(Stdio::piped())
-    .stderr(Stdio::piped())
-    .spawn()
-    .unwrap();
+    let mut watching = batch_on_slurm(&file, &out)
+        .args(["--format", "markdown"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     // The first run is queued again when it has begun to train.
     let victim = out.join("runs/smoke-hidden-4-3");
     while !victim.join("metrics.jsonl").exists() {
