@@ -139,13 +139,14 @@ impl Encoder {
         column
     }
 
-    /// `max(0, t)`, and a binary that is 1 where `t > 0` and 0 where `t < 0`.
-    pub fn relu(&mut self, t: &Expression, name: &str) -> Result<(Expression, Expression)> {
+    /// `max(0, t)`, and a binary that is 1 where `t > 0` and 0 where `t < 0`. If the binary `matters`, both are possible where
+    /// `t = 0`: which of two derivatives counts on a hyperplane must not be decided by the ends of a domain.
+    pub fn relu(&mut self, t: &Expression, matters: bool, name: &str) -> Result<(Expression, Expression)> {
         let side = self.big_m(t, name)?;
-        if side.lower >= 0.0 {
+        if side.lower > 0.0 || side.lower == 0.0 && !matters {
             return Ok((t.clone(), Expression::constant(1.0)));
         }
-        if side.upper <= 0.0 {
+        if side.upper < 0.0 || side.upper == 0.0 && !matters {
             return Ok((Expression::constant(0.0), Expression::constant(0.0)));
         }
         self.activations += 1;

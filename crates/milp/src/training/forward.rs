@@ -78,8 +78,9 @@ impl<'a> Encoded<'a> {
             Layer::MaxPool(window) => self.max_pool(&under(window, shape, after), signal, name),
             Layer::Relu => {
                 let (mut values, mut phases) = (Vec::new(), Vec::new());
+                let derived = signal.tangents.is_some();
                 for (j, t) in signal.values.iter().enumerate() {
-                    let (h, z) = self.encoder.relu(t, &format!("{name}_h{}", j + 1))?;
+                    let (h, z) = self.encoder.relu(t, derived, &format!("{name}_h{}", j + 1))?;
                     values.push(h);
                     phases.push(z);
                 }

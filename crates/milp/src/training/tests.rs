@@ -128,3 +128,25 @@ fn anchored_constraints_are_about_the_derivative() {
     }
     assert!(seen.iter().all(|count| *count > 2), "{seen:?}");
 }
+
+/// Two hidden units with fixed weights bend at one half, one to the left and one to the right. Both on at once have no point
+/// between them: a constraint there must not exclude the constant, for which the third unit makes up on either side.
+#[test]
+fn an_anchor_on_hyperplanes_excludes_no_monotone_network() {
+    let fixed = |values: &[f64]| WeightDomain::Fixed(values.to_vec());
+    let hidden = Parameters::new(3, fixed(&[-1.0, 1.0, 1.0]), fixed(&[0.5, -0.5, 0.0]));
+    let output = Parameters::new(1, WeightDomain::integers(-1, 1), fixed(&[0.0]));
+    let samples: Vec<Vec<f64>> = [0.0, 0.25, 0.5, 0.75, 1.0].map(|x| vec![x]).to_vec();
+    let problem = Problem {
+        input: Shape::list(1),
+        layers: vec![Layer::Dense(hidden), Layer::Relu, Layer::Dense(output)],
+        targets: Targets::Values(vec![vec![0.5]; samples.len()]),
+        samples,
+        loss: Loss::L1,
+        products: Products::OneHot,
+        constraints: vec![Constraint::Anchored { point: vec![0.5], input: 0, direction: Direction::Increasing }],
+    };
+    let trained = train(&problem, &Cbc, &Options::default()).unwrap();
+    assert_eq!(trained.optimum.objective, Some(0.0));
+    assert_eq!(trained.fitted.unwrap().weights[1].weights, [1.0, -1.0, 1.0]);
+}
