@@ -48,7 +48,7 @@ use picture::Slice;
 use progress::Progress;
 use report::FinalScores;
 use run_folder::RunFolder;
-use run_options::{Format, RunOptions};
+use run_options::Format;
 use summary::{SUMMARY, Summary};
 
 /// Train a partially monotone network and prove that it is monotone.
@@ -176,12 +176,23 @@ struct ConfigArgs {
     overrides: Vec<String>,
 }
 
+// Options one by one, not as `RunOptions`: an optional group, which `orchestrator CONFIG` needs, must not have another one in it.
 #[derive(Args)]
 struct RunArgs {
     /// The configuration, a TOML file.
     config: PathBuf,
-    #[command(flatten)]
-    options: RunOptions,
+    /// Override a key of the configuration, as in `--set seed=3`; can be given several times.
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    overrides: Vec<String>,
+    /// Folder of the run; by default the next number under runs/NAME.
+    #[arg(long, value_name = "FOLDER")]
+    out: Option<PathBuf>,
+    /// What is printed on standard output.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// No progress on standard error.
+    #[arg(long, short)]
+    quiet: bool,
     /// Go on with the newest run of this configuration, or with the one in --out.
     #[arg(long)]
     resume: bool,
@@ -252,24 +263,24 @@ fn resolve(args: &ConfigArgs) -> Result<String> {
 }
 
 fn run(args: &RunArgs) -> Result<u8> {
-    let config = Config::load(&args.config, &args.options.overrides)?;
+    let config = Config::load(&args.config, &args.overrides)?;
     let data = config.data.load()?;
     // Before anything is written, so that an architecture or a backend that cannot be had leaves no folder behind.
     train::Trainer::new(config.training(0, 0, config.escalation.lambda), &data)?;
-    let out = args.options.out.as_deref();
+    let out = args.out.as_deref();
     let folder = if args.resume {
         RunFolder::resume(&config, out)?
     } else {
         RunFolder::create(&config.name, &config.to_toml(), out)?
     };
-    let mut progress = Progress::new(args.options.quiet);
+    let mut progress = Progress::new(args.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
     let interrupt = interrupt_flag();
     if args.follow_stdin {
         stop_with_stdin(interrupt.clone());
     }
-    let (summary, delivery) = complete(&config, &args.options.overrides, &data, &folder, &mut progress, &interrupt)?;
-    match args.options.format {
+    let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt)?;
+    match args.format {
         Format::Json => println!("{}", serde_json::to_string(&summary).expect("a summary is plain data")),
         Format::Text => summary.print(&delivery, folder.path()),
     }
