@@ -1,5 +1,7 @@
 //! Every network with integer weights, one after another.
 
+use std::ops::Range;
+
 use certificate::{Affine, Convolution, Layer as Given, Layered, Window};
 use milp::solver::{Microlp, Solver};
 use milp::training::{End, LayerWeights};
@@ -102,25 +104,40 @@ fn the_optimum_is_that_of_brute_force() {
     }
 }
 
-/// The other solver, on fewer samples because it is slower.
-#[test]
-fn solvers_agree() {
-    for seed in 0..4 {
+/// Every solver finds what brute force finds, for a network of two units.
+fn solvers_agree(seeds: Range<u64>, inputs: usize, samples: usize) {
+    let solvers: &[&dyn Solver] = &[
+        &Cbc,
+        &Microlp,
+        #[cfg(feature = "highs")]
+        &milp::solver::Highs,
+    ];
+    for seed in seeds {
         let loss = [Loss::L1, Loss::Hinge][seed as usize % 2];
-        let problem = random(seed, 4, Problem { loss, ..dense(1, &[2], &WeightDomain::integers(-1, 1)) });
+        let products = [Products::OneHot, Products::BinaryExpansion][seed as usize / 2 % 2];
+        let problem = Problem { loss, products, ..dense(inputs, &[2], &WeightDomain::integers(-1, 1)) };
+        let problem = random(seed, samples, problem);
         let expected = least(&problem, 0.0, 0.0, 0.0);
-        let solvers: &[&dyn Solver] = &[
-            &Cbc,
-            &Microlp,
-            #[cfg(feature = "highs")]
-            &milp::solver::Highs,
-        ];
         for &solver in solvers {
-            let optimum = train(&problem, solver, &Options::default()).unwrap().optimum;
-            assert_eq!(optimum.end, End::Optimal, "{optimum:?}");
+            let options = Options { time_limit_s: 600.0, ..Options::default() };
+            let optimum = train(&problem, solver, &options).unwrap().optimum;
+            assert_eq!(optimum.end, End::Optimal, "seed {seed}: {optimum:?}");
             assert!((optimum.objective.unwrap() - expected).abs() < 1e-4, "seed {seed}: {expected} {optimum:?}");
+            assert!((optimum.bound.unwrap() - expected).abs() < 2e-4, "seed {seed}: {expected} {optimum:?}");
         }
     }
+}
+
+/// Fewer samples, because microlp is slow.
+#[test]
+fn solvers_agree_on_few_samples() {
+    solvers_agree(0..4, 1, 4);
+}
+
+#[test]
+#[ignore = "minutes: cargo test --release -p milp --test training many_seeds -- --ignored"]
+fn solvers_agree_over_many_seeds() {
+    solvers_agree(0..40, 2, 8);
 }
 
 /// The least loss of every network that `build` makes of `count` numbers -1, 0 and 1.
