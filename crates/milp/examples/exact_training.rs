@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("| problem | columns / integers / rows | objective | bound | end | programmes | seconds |");
     println!("|---|---|---|---|---|---|---|");
     for (name, problem) in problems.into_iter().filter(|(name, _)| name.contains(&word)) {
-        let optimum = train(&problem, &Cbc, &Options { time_limit_s, ..Options::default() })?.optimum;
+        let optimum = train(&problem, &Cbc, &Options { time_limit_s, ..Options::default() }, &|_| ())?.optimum;
         let number = |x: Option<f64>| x.map_or("-".to_owned(), |x| format!("{x:.6}"));
         println!(
             "| {name} | {}/{}/{} | {} | {} | {:?} | {} | {:.1} |",

@@ -125,7 +125,8 @@ enum Command {
     /// Train a small network as a mixed-integer programme, and prove how far it can be from the best one.
     ///
     /// Exit status: 0 proven optimal within the tolerance, and certified where `[monotone]` asks for it; 2 bad usage,
-    /// configuration or data, or constraints that contradict each other; 3 stopped with a gap.
+    /// configuration or data, or constraints that contradict each other; 3 stopped with a gap; 130 interrupted, with the best
+    /// network known by then in the folder.
     Fit(fit::FitArgs),
     /// List the data sets, download the table of one, or check it.
     Data(data_command::DataArgs),

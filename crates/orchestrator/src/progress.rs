@@ -133,7 +133,8 @@ impl Progress {
     /// A programme is about to be solved, and nobody knows how far that is; the bar returned may be moved from any thread.
     pub fn start_search(&self) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{prefix:>12} {spinner} {elapsed}").expect("a template of known keys");
+        let style =
+            ProgressStyle::with_template("{prefix:>12} {spinner} {elapsed}  {msg}").expect("a template of known keys");
         let bar = bars.all.add(ProgressBar::new_spinner().with_style(style).with_prefix("solving"));
         bar.enable_steady_tick(Duration::from_millis(200));
         bar

@@ -3,10 +3,11 @@
 mod command;
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output, Stdio};
 
-use command::{repository, run, text};
+use command::{orchestrator, repository, run, text};
 
 use certificate::{Conclusion, Model, check};
 
@@ -180,7 +181,33 @@ fn without_time_there_is_an_honest_gap() {
     let record = json(&output.stdout);
     assert_eq!((&record["status"], &record["objective"]), (&"nothing_found".into(), &serde_json::Value::Null));
     assert_eq!((&record["bound"], &record["exit_code"]), (&0.0.into(), &3.into()));
-    assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("No network was found"));
+    assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("No network of this kind was found"));
+}
+
+/// The best network of gradient training is known before the long search begins.
+#[test]
+fn what_is_known_when_it_is_interrupted_is_kept() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let mut command = orchestrator(&["fit", "configs/exact_cancer.toml", "--out", folder.to_str().unwrap()]);
+    command.args(["--set", "select.rows=64", "--set", "solver.time_limit_s=300", "--set", "gradient.starts=4"]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        progress += &(line.clone() + "\n");
+        // The clock; a second signal would end it at once.
+        if line.contains(" s  objective ") {
+            Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        }
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{progress}");
+    let record = json(&fs::read(folder.join("optimum.json")).unwrap());
+    assert_eq!((&record["interrupted"], &record["exit_code"]), (&true.into(), &130.into()));
+    let [objective, best] = [&record["objective"], &record["gradient"]["best"]].map(|value| value.as_f64().unwrap());
+    assert!(objective <= best + 1e-4 && record["bound"].as_f64().unwrap() <= objective, "{record}");
+    assert!(Model::load(&folder.join("model.safetensors")).is_ok());
+    assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("Stopped. Not proven optimal"));
 }
 
 /// Where products are relaxed the bound is below the best network, and waiting does not help.

@@ -8,7 +8,7 @@ use certificate::{
     Counterexample, Direction, Domain, Layer as Given, Layered, MonotoneFeatures, Network, Specification, Verdict,
 };
 
-use super::{Constraint, Options, Problem, Trained, train};
+use super::{Constraint, Options, Problem, Standing, Trained, Watch, train};
 use crate::network::{Control, NetworkReport, verify_network};
 use crate::solver::Solver;
 use crate::verify::Engine;
@@ -54,8 +54,8 @@ pub fn train_certified(
     directions: &MonotoneFeatures,
     solver: &dyn Solver,
     options: &Options,
-    verification: &crate::Options,
     round_limit: usize,
+    watch: Watch,
 ) -> Result<Certified> {
     if !domain.one_hot().is_empty() || !domain.integer().is_empty() {
         return Err(Error::Training(
@@ -70,7 +70,8 @@ pub fn train_certified(
         let Some(fitted) = &trained.fitted else { return Ok(None) };
         let network = chain(&fitted.network)?;
         let engine = Engine::BranchAndBound;
-        let report = verify_network(&network, domain, &specification, engine, verification, Control::default())?;
+        let report =
+            verify_network(&network, domain, &specification, engine, &crate::Options::default(), Control::default())?;
         Ok(Some((network, report)))
     };
     for round in 0..=round_limit {
@@ -84,12 +85,13 @@ pub fn train_certified(
             let sign_form = moving.map(|(input, direction)| Constraint::Monotone { input, direction: *direction });
             problem.constraints = [problem.constraints, sign_form.collect()].concat();
         }
-        let trained = train(&problem, solver, options)?;
+        let before = result.bound;
+        // The sign form excludes monotone networks, so what is said of it says nothing about all of them.
+        let best_bound = |bound: Option<f64>| before.into_iter().chain(bound.filter(|_| !last)).reduce(f64::max);
+        let within = |standing: Standing| watch(Standing { best: None, bound: best_bound(standing.bound), ..standing });
+        let trained = train(&problem, solver, options, &within)?;
         let decided = decide(&trained)?;
-        if !last {
-            let better = |bound: f64| result.bound.map_or(bound, |before: f64| before.max(bound));
-            result.bound = trained.optimum.bound.map(better).or(result.bound);
-        }
+        result.bound = best_bound(trained.optimum.bound);
         let verdict = decided.as_ref().map(|(_, report)| report.verdict.clone());
         let optimum = &trained.optimum;
         result.rounds.push(Round { objective: optimum.objective, bound: optimum.bound, verdict: verdict.clone() });

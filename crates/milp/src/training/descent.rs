@@ -380,7 +380,7 @@ mod tests {
         let generator = |start| ChaCha8Rng::seed_from_u64(u64::from(start));
         let found = descend(&problem, 4, 200, generator).unwrap().unwrap();
         let options = Options { start: Some(found.weights.clone()), ..Default::default() };
-        let optimum = train(&problem, &Cbc, &options).unwrap().optimum;
+        let optimum = train(&problem, &Cbc, &options, &|_| ()).unwrap().optimum;
         let Start::Given { objective } = optimum.start else { panic!("{optimum:?}") };
         assert!((objective - found.best()).abs() < 1e-6, "{objective} {:?}", found.objectives);
         assert!(found.best() >= optimum.bound.unwrap() - 1e-6);

@@ -25,7 +25,7 @@
 //!     products: Products::OneHot,
 //!     constraints: vec![],
 //! };
-//! let trained = train(&problem, &Cbc, &Options::default())?;
+//! let trained = train(&problem, &Cbc, &Options::default(), &|_| ())?;
 //! assert_eq!(trained.optimum.objective, Some(0.0));
 //! # Ok::<(), milp::Error>(())
 //! ```
@@ -55,6 +55,6 @@ pub use convex::{TwoLayerOptimum, two_layer_optimum};
 pub use descent::{Descents, descend};
 pub use optimum::{End, Fitted, Mode, Optimum, Size, Start, Trained};
 pub use problem::{Gates, Layer, LayerWeights, Loss, Parameters, Problem, Products, Targets, WeightDomain};
-pub use solve::{Options, train};
+pub use solve::{Options, Standing, Watch, train};
 
 use crate::inverse::LARGEST_BIG_M;

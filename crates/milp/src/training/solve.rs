@@ -36,6 +36,20 @@ impl Default for Options {
     }
 }
 
+/// How far a training has come, told after every programme.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Standing {
+    /// The best network so far; in certified training none, because it need not be monotone.
+    pub best: Option<Fitted>,
+    /// No network of the problem has a smaller objective.
+    pub bound: Option<f64>,
+    /// What the bound is about.
+    pub mode: Mode,
+}
+
+/// Is told how far a training has come.
+pub type Watch<'a> = &'a dyn Fn(Standing);
+
 impl Problem {
     /// The programme, for export. With absorbed output weights that of half the units, rounded up, counting upwards.
     ///
@@ -111,33 +125,69 @@ struct Case<'a> {
     start: Start,
 }
 
+impl<'a> Case<'a> {
+    fn new(problem: &'a Problem) -> Result<Self> {
+        let encoded = Encoded::new(problem)?;
+        // What the signs of the costs say already.
+        let bound = encoded.encoder.programme.dual_bound(&[]);
+        Ok(Self { encoded, best: None, bound, end: End::TimeLimit, programmes: 0, start: Start::None })
+    }
+
+    fn objective(&self) -> f64 {
+        self.best.as_ref().map_or(f64::INFINITY, |(fitted, _)| fitted.objective())
+    }
+}
+
+fn least(numbers: impl Iterator<Item = f64>) -> f64 {
+    numbers.fold(f64::INFINITY, f64::min)
+}
+
+/// Index of the case with the best network.
+fn winner(cases: &[Case]) -> usize {
+    let by_objective = |a: &usize, b: &usize| cases[*a].objective().total_cmp(&cases[*b].objective());
+    (0..cases.len()).min_by(by_objective).expect("there is at least one case")
+}
+
+fn standing(cases: &[Case]) -> Standing {
+    let bound = least(cases.iter().map(|case| case.bound));
+    Standing {
+        best: cases[winner(cases)].best.as_ref().map(|(fitted, _)| fitted.clone()),
+        bound: bound.is_finite().then_some(bound),
+        mode: mode(cases),
+    }
+}
+
+fn mode(cases: &[Case]) -> Mode {
+    if cases.iter().any(|case| case.encoded.encoder.relaxed) { Mode::Relaxation } else { Mode::Exact }
+}
+
 /// Looks for the network with the least objective, and for a proof that it is.
 ///
 /// # Errors
 /// If the problem makes no sense, its products cannot be written in the way that it asks for, or its constraints contradict
 /// each other.
-pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options) -> Result<Trained> {
+pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options, watch: Watch) -> Result<Trained> {
     let begin = Instant::now();
     let deadline = begin + seconds(options.time_limit_s);
     let mut warnings = problem.check()?;
     let problems = problem.cases();
-    let start = options.start.as_deref().map(|weights| problem.start_of(weights));
-    let objective = |case: &Case| case.best.as_ref().map_or(f64::INFINITY, |(fitted, _)| fitted.objective());
-    let mut cases: Vec<Case> = Vec::new();
-    for (k, problem) in problems.iter().enumerate() {
-        let start = start.as_ref().filter(|(case, _)| *case == k).map(|(_, weights)| &weights[..]);
+    let mut cases = problems.iter().map(Case::new).collect::<Result<Vec<_>>>()?;
+    if let Some(weights) = &options.start {
+        let (case, weights) = problem.start_of(weights);
+        begin_with(&mut cases[case], &weights, solver, deadline)?;
+        watch(standing(&cases));
+    }
+    for k in 0..cases.len() {
         // What is left is shared by those that are still to come.
-        let left = deadline.saturating_duration_since(Instant::now()) / (problems.len() - k) as u32;
-        let known = cases.iter().map(objective).fold(f64::INFINITY, f64::min);
-        cases.push(solve(problem, solver, Instant::now() + left, options.gap_tol, (start, known))?);
+        let left = deadline.saturating_duration_since(Instant::now()) / (cases.len() - k) as u32;
+        solve(&mut cases, k, solver, Instant::now() + left, options.gap_tol, watch)?;
     }
     if cases.iter().all(|case| case.bound == f64::INFINITY) {
         return Err(contradiction(problem, solver, seconds(options.time_limit_s)));
     }
-    let best = (0..cases.len()).min_by(|a, b| objective(&cases[*a]).total_cmp(&objective(&cases[*b])));
-    let best = best.expect("there is at least one case");
-    let least = objective(&cases[best]);
-    let bound = cases.iter().map(|case| case.bound).fold(f64::INFINITY, f64::min);
+    let winner = &cases[winner(&cases)];
+    let least = winner.objective();
+    let bound = self::least(cases.iter().map(|case| case.bound));
     let own_bound = (options.proof_time_limit_s > 0.0).then(|| {
         let until = Instant::now() + seconds(options.proof_time_limit_s);
         let prove =
@@ -154,12 +204,11 @@ pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options) -> Resul
     let size = sizes.max_by_key(|size| size.integers).expect("there is at least one case");
     warnings.extend(size.warning());
     let starts = cases.iter().map(|case| case.start).find(|start| *start != Start::None);
-    let winner = &cases[best];
     let fitted = winner.best.as_ref().map(|(fitted, _)| fitted);
     let finite = |x: f64| x.is_finite().then_some(x);
     let layers = winner.encoded.layers.iter();
     let optimum = Optimum {
-        mode: if cases.iter().any(|case| case.encoded.encoder.relaxed) { Mode::Relaxation } else { Mode::Exact },
+        mode: mode(&cases),
         products: problem.products,
         domains: layers.map(|l| [l.parameters.weights.clone(), l.parameters.biases.clone()]).collect(),
         objective: fitted.map(Fitted::objective),
@@ -183,83 +232,92 @@ pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options) -> Resul
     Ok(Trained { fitted: fitted.cloned(), optimum })
 }
 
-/// Solves one programme, with more and more tangents where it has curves. Only networks better than a `known` objective matter.
-fn solve<'a>(
-    problem: &'a Problem,
+/// Makes given weights the best known network of a case, if they are one.
+fn begin_with(case: &mut Case, weights: &[LayerWeights], solver: &dyn Solver, deadline: Instant) -> Result<()> {
+    case.start = Start::Unusable;
+    if let Some(values) = complete(&case.encoded, weights, solver, deadline)? {
+        let fitted = case.encoded.read(&values)?;
+        case.start = Start::Given { objective: fitted.objective() };
+        case.best = Some((fitted, None));
+    }
+    Ok(())
+}
+
+/// Solves one programme, with more and more tangents where it has curves. Only networks better than those of all cases matter.
+fn solve(
+    cases: &mut [Case],
+    k: usize,
     solver: &dyn Solver,
     deadline: Instant,
     gap_tol: f64,
-    (start, known): (Option<&[LayerWeights]>, f64),
-) -> Result<Case<'a>> {
-    let encoded = Encoded::new(problem)?;
-    // What the signs of the costs say already.
-    let (bound, end) = (encoded.encoder.programme.dual_bound(&[]), End::TimeLimit);
-    let mut case = Case { encoded, best: None, bound, end, programmes: 0, start: Start::None };
-    if let Some(weights) = start {
-        case.start = Start::Unusable;
-        if let Some(values) = complete(&case.encoded, weights, solver, deadline)? {
-            let fitted = case.encoded.read(&values)?;
-            case.start = Start::Given { objective: fitted.objective() };
-            case.best = Some((fitted, None));
-        }
-    }
+    watch: Watch,
+) -> Result<()> {
     for _ in 0..ROUNDS {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             break;
         }
-        let known = case.best.as_ref().map_or(known, |(best, _)| known.min(best.objective()));
         // What is known is a row. A start solution made CBC 2.10 return points that violate their rows (measured), and with a
         // cutoff its bound is wrong.
-        let goal = known - 0.5 * gap_tol;
-        let programme = &case.encoded.encoder.programme;
-        let mut outcome = solver.solve(&below(programme, goal), &Limits::time(left));
-        case.programmes += 1;
-        let left = deadline.saturating_duration_since(Instant::now());
-        if matches!(outcome.status, Status::Failed(_)) && goal.is_finite() && !left.is_zero() {
-            // CBC has more trouble with that row than without.
-            outcome = solver.solve(programme, &Limits::time(left));
-            case.programmes += 1;
-        }
-        case.bound = case.bound.max(outcome.bound.min(goal));
-        match outcome.status {
-            Status::Failed(reason) => {
-                case.end = End::Numerical(reason);
-                break;
-            }
-            Status::Infeasible => {
-                case.end = End::Optimal;
-                break;
-            }
-            _ => {}
-        }
-        let Some(incumbent) = outcome.incumbent else { break };
-        let fitted = case.encoded.read(&incumbent.values)?;
-        if case.best.as_ref().is_none_or(|(best, _)| fitted.objective() < best.objective()) {
-            case.best = Some((fitted, Some(incumbent.objective)));
-        }
-        if outcome.status != Status::Optimal {
-            break;
-        }
-        let least = case.best.as_ref().map_or(f64::INFINITY, |(fitted, _)| fitted.objective());
-        if least - case.bound <= gap_tol {
-            case.end = End::Optimal;
-            break;
-        }
-        let tolerance = 0.1 * gap_tol / case.encoded.curves.len().max(1) as f64;
-        let Encoded { curves, encoder, .. } = &mut case.encoded;
-        let refined =
-            curves.iter_mut().filter_map(|curve| curve.refine(encoder, &incumbent.values, tolerance).then_some(()));
-        if refined.count() == 0 {
-            case.end = if case.encoded.encoder.relaxed {
-                End::Relaxed
-            } else {
-                End::Numerical(format!("the solver's optimum {} is {least} by the network itself", incumbent.objective))
-            };
+        let goal = least(cases.iter().map(Case::objective)) - 0.5 * gap_tol;
+        let solved = solve_once(&mut cases[k], solver, deadline, goal, gap_tol)?;
+        watch(standing(cases));
+        if solved {
             break;
         }
     }
-    Ok(case)
+    Ok(())
+}
+
+/// Whether nothing is left to be done for the programme.
+fn solve_once(case: &mut Case, solver: &dyn Solver, deadline: Instant, goal: f64, gap_tol: f64) -> Result<bool> {
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let programme = &case.encoded.encoder.programme;
+    let mut outcome = solver.solve(&below(programme, goal), &Limits::time(left()));
+    case.programmes += 1;
+    if matches!(outcome.status, Status::Failed(_)) && goal.is_finite() && !left().is_zero() {
+        // CBC has more trouble with that row than without.
+        outcome = solver.solve(programme, &Limits::time(left()));
+        case.programmes += 1;
+    }
+    case.bound = case.bound.max(outcome.bound.min(goal));
+    match outcome.status {
+        Status::Failed(reason) => {
+            case.end = End::Numerical(reason);
+            return Ok(true);
+        }
+        Status::Infeasible => {
+            case.end = End::Optimal;
+            return Ok(true);
+        }
+        _ => {}
+    }
+    let Some(incumbent) = outcome.incumbent else { return Ok(true) };
+    let fitted = case.encoded.read(&incumbent.values)?;
+    if fitted.objective() < case.objective() {
+        case.best = Some((fitted, Some(incumbent.objective)));
+    }
+    if outcome.status != Status::Optimal {
+        return Ok(true);
+    }
+    let least = case.objective();
+    if least - case.bound <= gap_tol {
+        case.end = End::Optimal;
+        return Ok(true);
+    }
+    let tolerance = 0.1 * gap_tol / case.encoded.curves.len().max(1) as f64;
+    let Encoded { curves, encoder, .. } = &mut case.encoded;
+    let refined =
+        curves.iter_mut().filter_map(|curve| curve.refine(encoder, &incumbent.values, tolerance).then_some(()));
+    if refined.count() > 0 {
+        return Ok(false);
+    }
+    case.end = if case.encoded.encoder.relaxed {
+        End::Relaxed
+    } else {
+        End::Numerical(format!("the solver's optimum {} is {least} by the network itself", incumbent.objective))
+    };
+    Ok(true)
 }
 
 /// The same programme for solutions with an objective of at most `goal`.

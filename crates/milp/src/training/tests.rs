@@ -146,7 +146,7 @@ fn an_anchor_on_hyperplanes_excludes_no_monotone_network() {
         products: Products::OneHot,
         constraints: vec![Constraint::Anchored { point: vec![0.5], input: 0, direction: Direction::Increasing }],
     };
-    let trained = train(&problem, &Cbc, &Options::default()).unwrap();
+    let trained = train(&problem, &Cbc, &Options::default(), &|_| ()).unwrap();
     assert_eq!(trained.optimum.objective, Some(0.0));
     assert_eq!(trained.fitted.unwrap().weights[1].weights, [1.0, -1.0, 1.0]);
 }

@@ -5,7 +5,7 @@ use milp::training::{Constraint, End, Gate};
 use super::*;
 
 fn message(problem: &Problem) -> String {
-    train(problem, &Cbc, &Options::default()).unwrap_err().to_string()
+    train(problem, &Cbc, &Options::default(), &|_| ()).unwrap_err().to_string()
 }
 
 fn small(loss: Loss, targets: Targets) -> Problem {
@@ -70,7 +70,7 @@ fn contradicting_constraints_are_named() {
     let mut problem = regression();
     problem.constraints =
         vec![output(0.0, -1.0, 1.0), output(0.5, 2.0, 3.0), output(1.0, -1.0, 1.0), output(0.5, -1.0, 0.0)];
-    let Err(milp::Error::Contradictory(named)) = train(&problem, &Cbc, &Options::default()) else {
+    let Err(milp::Error::Contradictory(named)) = train(&problem, &Cbc, &Options::default(), &|_| ()) else {
         panic!("no network is above 2 and below 0 at once")
     };
     assert_eq!(named, ["output 1 at [0.5] in [2, 3]", "output 1 at [0.5] in [-1, 0]"]);
@@ -107,7 +107,7 @@ fn what_is_too_much_is_said_before_it_is_solved() {
 fn a_limit_leaves_an_honest_record() {
     let problem = regression();
     let options = Options { time_limit_s: 0.0, ..Options::default() };
-    let trained = train(&problem, &Cbc, &options).unwrap();
+    let trained = train(&problem, &Cbc, &options, &|_| ()).unwrap();
     let optimum = &trained.optimum;
     assert_eq!((&optimum.end, optimum.objective, optimum.bound), (&End::TimeLimit, None, Some(0.0)));
     // The record survives its file.

@@ -81,7 +81,7 @@ fn the_optimum_is_proved_and_gradient_training_is_never_below_it() {
         assert!(value >= optimum.bound.unwrap() - 1e-6, "{value} {optimum:?}");
         // Begun from there, the search ends with the same.
         let options = Options { start: Some(start), ..Options::default() };
-        let again = train(&problem, &Cbc, &options).unwrap().optimum;
+        let again = train(&problem, &Cbc, &options, &|_| ()).unwrap().optimum;
         let Start::Given { objective } = again.start else { panic!("{again:?}") };
         assert!((objective - value).abs() < 1e-4, "{objective} {value}");
         assert!((again.objective.unwrap() - optimum.objective.unwrap()).abs() < 1e-3, "{optimum:?} {again:?}");

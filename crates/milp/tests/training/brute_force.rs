@@ -120,7 +120,7 @@ fn solvers_agree(seeds: Range<u64>, inputs: usize, samples: usize) {
         let expected = least(&problem, 0.0, 0.0, 0.0);
         for &solver in solvers {
             let options = Options { time_limit_s: 600.0, ..Options::default() };
-            let optimum = train(&problem, solver, &options).unwrap().optimum;
+            let optimum = train(&problem, solver, &options, &|_| ()).unwrap().optimum;
             assert_eq!(optimum.end, End::Optimal, "seed {seed}: {optimum:?}");
             assert!((optimum.objective.unwrap() - expected).abs() < 1e-4, "seed {seed}: {expected} {optimum:?}");
             assert!((optimum.bound.unwrap() - expected).abs() < 2e-4, "seed {seed}: {expected} {optimum:?}");
@@ -221,7 +221,8 @@ fn a_start_changes_nothing_but_the_way() {
         let mut numbers = |n: usize| (0..n).map(|_| f64::from(rng.random_range(-1..=1))).collect::<Vec<f64>>();
         let mut layer = |n, m| LayerWeights { weights: numbers(n * m), biases: numbers(m) };
         let start = vec![layer(2, 2), layer(2, 1)];
-        let optimum = train(&problem, &Cbc, &Options { start: Some(start), ..Options::default() }).unwrap().optimum;
+        let optimum =
+            train(&problem, &Cbc, &Options { start: Some(start), ..Options::default() }, &|_| ()).unwrap().optimum;
         assert_eq!(optimum.end, End::Optimal, "{optimum:?}");
         assert!(matches!(optimum.start, milp::training::Start::Given { objective } if objective >= expected - 1e-9));
         assert!((optimum.objective.unwrap() - expected).abs() < 1e-4, "seed {seed}: {expected} {optimum:?}");

@@ -24,8 +24,7 @@ fn directions() -> MonotoneFeatures {
 
 fn certify(problem: &Problem, rounds: usize) -> Certified {
     let domain = Domain::unit_cube(1);
-    let verification = milp::Options::default();
-    train_certified(problem, &domain, &directions(), &Cbc, &Options::default(), &verification, rounds).unwrap()
+    train_certified(problem, &domain, &directions(), &Cbc, &Options::default(), rounds, &|_| ()).unwrap()
 }
 
 /// The proofs of the search, in a file, as the checker sees them.

@@ -30,7 +30,7 @@ pub fn dense(inputs: usize, hidden: &[usize], domain: &WeightDomain) -> Problem 
 
 /// Trains with CBC and checks what every record has to satisfy.
 pub fn solve(problem: &Problem) -> Trained {
-    let trained = train(problem, &Cbc, &Options::default()).unwrap();
+    let trained = train(problem, &Cbc, &Options::default(), &|_| ()).unwrap();
     let optimum = &trained.optimum;
     if let (Some(objective), Some(bound), Some(gap)) = (optimum.objective, optimum.bound, optimum.gap) {
         assert!(objective >= bound - 1e-4 && (gap - (objective - bound).max(0.0)).abs() < 1e-12, "{optimum:?}");

@@ -81,7 +81,7 @@ fn the_relaxation_says_so_and_gives_a_lower_bound() {
 fn a_proof_of_our_own_confirms_the_bound() {
     let problem = xor(dense(2, &[2], &WeightDomain::integers(-1, 1)), Loss::Hinge);
     let options = Options { proof_time_limit_s: 60.0, ..Options::default() };
-    let optimum = train(&problem, &Cbc, &options).unwrap().optimum;
+    let optimum = train(&problem, &Cbc, &options, &|_| ()).unwrap().optimum;
     let (own, objective) = (optimum.own_bound.unwrap(), optimum.objective.unwrap());
     assert!(objective > 0.5 && own <= objective && objective - own <= 1e-3, "{optimum:?}");
 }

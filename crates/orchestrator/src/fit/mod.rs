@@ -9,6 +9,7 @@ mod samples;
 mod search;
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use certificate::{Model, MonotoneFeatures};
@@ -83,6 +84,8 @@ struct Record<'a> {
     gradient: Option<GradientRecord>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     path: Vec<PathPoint>,
+    /// Whether it was stopped before its end.
+    interrupted: bool,
     seconds: f64,
     exit_code: u8,
 }
@@ -114,13 +117,14 @@ struct PathPoint {
 }
 
 /// Runs the command and gives its exit status: 0 proven optimal within the tolerance, and certified where that was asked for;
-/// 3 if not.
+/// 3 if not; 130 if it was interrupted, with what was known by then in the folder.
 ///
 /// # Errors
 /// If the configuration or the data are wrong, the folder is not empty, the constraints contradict each other, or a file cannot
 /// be written.
 pub fn fit(args: &FitArgs) -> Result<u8> {
     let begun = Instant::now();
+    let interrupt = crate::interrupt_flag();
     let config = Config::load(&args.config, &args.options.overrides)?;
     let samples = Samples::load(&config)?;
     let directions = directions(&config, &samples)?;
@@ -155,10 +159,17 @@ pub fn fit(args: &FitArgs) -> Result<u8> {
     }
     let warm = config.gradient.as_ref().is_some_and(|gradient| gradient.warm_start);
     let start = descents.as_ref().filter(|_| warm).map(|descents| descents.weights.clone());
-    let search = search::Search { config: &config, samples: &samples, directions: directions.as_ref() };
-    let found = search.run(&problem, start, &progress)?;
+    let search = search::Search {
+        config: &config,
+        samples: &samples,
+        directions: directions.as_ref(),
+        progress: &progress,
+        interrupt: &interrupt,
+    };
+    let found = search.run(&problem, start)?;
     progress.say(&found.line());
-    let path = path(&search, &problem, &progress)?;
+    let path = path(&search, &problem)?;
+    let interrupted = interrupt.load(Ordering::Relaxed);
 
     let mut record = Record::new(args, &found, &samples, begun);
     record.run = folder.path().into();
@@ -171,7 +182,12 @@ pub fn fit(args: &FitArgs) -> Result<u8> {
         (Some(_), true) => "optimal",
         (Some(_), false) => "gap",
     };
-    record.exit_code = if optimal && certified { exit_code::CERTIFIED } else { exit_code::UNDECIDED };
+    record.interrupted = interrupted;
+    record.exit_code = match optimal && certified {
+        _ if interrupted => exit_code::INTERRUPTED,
+        true => exit_code::CERTIFIED,
+        false => exit_code::UNDECIDED,
+    };
     record.seconds = begun.elapsed().as_secs_f64();
     folder.write("fit.md", report::render(&config, &samples, &record).as_bytes())?;
     folder.write_json("optimum.json", &record)?;
@@ -224,17 +240,20 @@ fn problem(config: &Config, samples: &Samples, directions: Option<&MonotoneFeatu
 }
 
 /// The same training with other penalties.
-fn path(search: &search::Search, problem: &Problem, progress: &Progress) -> Result<Vec<PathPoint>> {
+fn path(search: &search::Search, problem: &Problem) -> Result<Vec<PathPoint>> {
     let Some(path) = &search.config.path else { return Ok(Vec::new()) };
     let mut points = Vec::new();
     for &l1 in &path.l1 {
-        progress.say(&format!("elastic-net path: l1 = {l1}"));
+        if search.interrupt.load(Ordering::Relaxed) {
+            break;
+        }
+        search.progress.say(&format!("elastic-net path: l1 = {l1}"));
         let begun = Instant::now();
         let mut layers = problem.layers.clone();
         search::penalise(&mut layers, l1);
-        let found = search.run(&Problem { layers, ..problem.clone() }, None, progress)?;
-        progress.say(&found.line());
-        let fitted = found.fitted();
+        let found = search.run(&Problem { layers, ..problem.clone() }, None)?;
+        search.progress.say(&found.line());
+        let fitted = found.fitted.as_ref();
         let score = |part| fitted.map(|fitted| Score::of(&fitted.network, part));
         points.push(PathPoint {
             l1,
@@ -245,7 +264,7 @@ fn path(search: &search::Search, problem: &Problem, progress: &Progress) -> Resu
             units: fitted.map(|fitted| report::used(&fitted.weights).iter().map(Vec::len).sum()),
             train: score(&search.samples.train),
             test: search.samples.test.as_ref().and_then(score),
-            end: found.trained.as_ref().map(|trained| trained.optimum.end.clone()),
+            end: found.optimum.as_ref().map(|optimum| optimum.end.clone()),
             seconds: begun.elapsed().as_secs_f64(),
         });
     }
@@ -255,7 +274,7 @@ fn path(search: &search::Search, problem: &Problem, progress: &Progress) -> Resu
 impl GradientRecord {
     fn new(mut objectives: Vec<f64>, found: &Found, config: &Config) -> Self {
         objectives.sort_unstable_by(f64::total_cmp);
-        let comparable = found.fitted().filter(|_| !config.is_constrained());
+        let comparable = found.fitted.as_ref().filter(|_| !config.is_constrained());
         let (exact, gap_tol) = (comparable.map(|fitted| fitted.objective()), config.solver.gap_tol);
         let near =
             |exact: f64| objectives.iter().filter(|value| **value <= exact + (0.01 * exact.abs()).max(gap_tol)).count();
@@ -270,7 +289,7 @@ impl GradientRecord {
 
 impl<'a> Record<'a> {
     fn new(args: &'a FitArgs, found: &'a Found, samples: &Samples, begun: Instant) -> Self {
-        let fitted = found.fitted();
+        let fitted = found.fitted.as_ref();
         let score = |part| fitted.map(|fitted| Score::of(&fitted.network, part));
         Self {
             format_version: 1,
@@ -279,14 +298,14 @@ impl<'a> Record<'a> {
             overrides: &args.options.overrides,
             run: PathBuf::new(),
             status: "",
-            mode: found.trained.as_ref().map_or(Mode::Exact, |trained| trained.optimum.mode),
+            mode: found.mode,
             objective: fitted.map(|fitted| fitted.objective()),
             bound: found.bound,
             gap: found.gap,
             loss: fitted.map(|fitted| fitted.loss),
             penalty: fitted.map(|fitted| fitted.penalty),
             structure: fitted.map(|fitted| fitted.structure),
-            optimum: found.trained.as_ref().map(|trained| &trained.optimum),
+            optimum: found.optimum.as_ref(),
             weights: fitted.map(|fitted| &fitted.weights[..]),
             kept: fitted.map(|fitted| &fitted.kept[..]),
             open: fitted.map(|fitted| &fitted.open[..]),
@@ -298,6 +317,7 @@ impl<'a> Record<'a> {
             test: samples.test.as_ref().and_then(score),
             gradient: None,
             path: Vec::new(),
+            interrupted: false,
             seconds: begun.elapsed().as_secs_f64(),
             exit_code: exit_code::UNDECIDED,
         }
@@ -313,7 +333,7 @@ fn deliver(
     directions: Option<&MonotoneFeatures>,
     record: &mut Record,
 ) -> Result<bool> {
-    let Some(fitted) = found.fitted() else { return Ok(false) };
+    let Some(fitted) = &found.fitted else { return Ok(false) };
     picture_files::write(&folder.path().join("network.svg"), &picture::draw(samples, &fitted.weights))?;
     let model = match model::model(&fitted.network, samples, directions)? {
         Ok(model) => model,

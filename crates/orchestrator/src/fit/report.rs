@@ -85,8 +85,9 @@ fn number(value: Option<f64>) -> String {
 
 /// What a run came to, in a line or two.
 fn verdict(record: &Record) -> String {
+    let stopped = if record.interrupted { "Stopped. " } else { "" };
     let what = if record.rounds.is_empty() { "network of this kind" } else { "monotone network of this kind" };
-    match record.status {
+    let found = match record.status {
         "optimal" => {
             format!("Proven optimal: no {what} has an objective below {}, up to the tolerance.", number(record.bound))
         }
@@ -95,8 +96,12 @@ fn verdict(record: &Record) -> String {
             number(record.bound),
             number(record.gap)
         ),
-        _ => format!("No network was found. The objective of any is at least {}.", number(record.bound)),
-    }
+        _ => match record.bound {
+            Some(bound) => format!("No {what} was found. The objective of any is at least {bound:.6}."),
+            None => format!("No {what} was found."),
+        },
+    };
+    format!("{stopped}{found}")
 }
 
 /// What is printed.
