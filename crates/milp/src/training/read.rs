@@ -99,8 +99,9 @@ impl Encoded<'_> {
                 all.chain(given.biases.iter().zip(&layer.biases).map(|pair| (pair, &parameters.biases)))
             {
                 let &WeightDomain::Real { lower, upper } = domain else { continue };
-                // A side at 0 is there to give a sign.
-                let at = |side: f64| side != 0.0 && (value - side).abs() <= 1e-6 * (upper - lower);
+                // A side at 0 is there to give a sign. Weights are rounded to 32 bits.
+                let rounding = |side: f64| side.abs() * f64::from(f32::EPSILON);
+                let at = |side: f64| side != 0.0 && (value - side).abs() <= 1e-6 * (upper - lower) + rounding(side);
                 if at(lower) || at(upper) {
                     active.push(format!("{} = {value}", weight.name));
                 }

@@ -37,7 +37,8 @@ impl Default for Options {
 }
 
 impl Problem {
-    /// The programme, for export. With absorbed output weights that of half the units, rounded up, counting upwards.
+    /// The programme, for export. With absorbed output weights that of one of all cases of signs; where units can change places,
+    /// of half of them, rounded up, counting upwards.
     ///
     /// # Errors
     /// If the problem makes no sense.
@@ -57,21 +58,30 @@ impl Problem {
         Ok(sizes.into_iter().max_by_key(|size| size.integers).expect("there is at least one case"))
     }
 
-    /// The programmes that together are the problem: one, or one for every number of hidden units that count upwards.
+    /// The programmes that together are the problem: one, or one for all signs of the output weights. Of units that can change
+    /// places only the number that count upwards matters.
     fn cases(&self) -> Vec<Problem> {
-        let (Products::Absorbed, [hidden @ Layer::Dense(_), Layer::Relu, Layer::Dense(output)]) =
+        let (Products::Absorbed, [hidden @ Layer::Dense(parameters), Layer::Relu, Layer::Dense(output)]) =
             (self.products, &self.layers[..])
         else {
             return vec![self.clone()];
         };
-        let Layer::Dense(parameters) = hidden else { unreachable!("just matched") };
         let units = parameters.outputs;
-        let with_signs = |up: usize| {
-            let signs = (0..units).map(|j| if j < up { 1.0 } else { -1.0 }).collect();
+        let with_signs = |up: &dyn Fn(usize) -> bool| {
+            let signs = (0..units).map(|j| if up(j) { 1.0 } else { -1.0 }).collect();
             let output = super::Parameters { weights: WeightDomain::Fixed(signs), ..output.clone() };
             Problem { layers: vec![hidden.clone(), Layer::Relu, Layer::Dense(output)], ..self.clone() }
         };
-        (0..=units).map(with_signs).collect()
+        if self.units_differ() {
+            return (0..1_usize << units).map(|code| with_signs(&|j| code >> j & 1 == 1)).collect();
+        }
+        (0..=units).map(|up| with_signs(&|j| j < up)).collect()
+    }
+
+    /// Whether hidden units cannot change places, because a constraint or their biases tell them apart.
+    pub(super) fn units_differ(&self) -> bool {
+        let fixed = |layer: &Layer| matches!(layer, Layer::Dense(p) if matches!(p.biases, WeightDomain::Fixed(_)));
+        self.constraints.iter().any(|constraint| constraint.tells_apart(false)) || self.layers.first().is_some_and(fixed)
     }
 
     /// Weights to start from in the form that the cases have, and for which of them.
@@ -79,15 +89,22 @@ impl Problem {
         let (Products::Absorbed, [hidden, output]) = (self.products, weights) else { return (0, weights.to_vec()) };
         let inputs = self.input.size();
         let mut units: Vec<_> = hidden.weights.chunks(inputs).zip(&hidden.biases).zip(&output.weights).collect();
-        units.sort_by_key(|(_, v)| **v < 0.0);
+        if !self.units_differ() {
+            units.sort_by_key(|(_, v)| **v < 0.0);
+        }
         let size = |v: f64| v.abs();
         let hidden = LayerWeights {
             weights: units.iter().flat_map(|((row, _), v)| row.iter().map(|w| w * size(**v))).collect(),
             biases: units.iter().map(|((_, b), v)| **b * size(**v)).collect(),
         };
         let signs: Vec<f64> = units.iter().map(|(_, v)| if **v < 0.0 { -1.0 } else { 1.0 }).collect();
-        let up = signs.iter().filter(|s| **s > 0.0).count();
-        (up, vec![hidden, LayerWeights { weights: signs, biases: output.biases.clone() }])
+        let up = signs.iter().enumerate().filter(|(_, sign)| **sign > 0.0);
+        let case = if self.units_differ() {
+            up.fold(0, |code, (j, _)| code + 1_usize.checked_shl(j as u32).unwrap_or(0))
+        } else {
+            up.count()
+        };
+        (case, vec![hidden, LayerWeights { weights: signs, biases: output.biases.clone() }])
     }
 }
 
@@ -137,7 +154,8 @@ pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options) -> Resul
     let best = (0..cases.len()).min_by(|a, b| objective(&cases[*a]).total_cmp(&objective(&cases[*b])));
     let best = best.expect("there is at least one case");
     let least = objective(&cases[best]);
-    let bound = cases.iter().map(|case| case.bound).fold(f64::INFINITY, f64::min);
+    // A network that is better than a solver's bound, by its tolerance or by that of a margin, is the better bound.
+    let bound = cases.iter().map(|case| case.bound).fold(least, f64::min);
     let own_bound = (options.proof_time_limit_s > 0.0).then(|| {
         let until = Instant::now() + seconds(options.proof_time_limit_s);
         let prove =

@@ -4,12 +4,14 @@ use certificate::Shape;
 use milp::solver::Cbc;
 use milp::training::{Layer, Loss, Options, Parameters, Problem, Products, Targets, Trained, WeightDomain, train};
 
+mod attack;
 mod bad_input;
 mod breast_cancer;
 mod brute_force;
 mod certified;
 mod convex;
 mod structure;
+mod suspects;
 mod xor;
 
 /// Dense ReLU layers of these widths and a linear layer with one output, all weights of one domain.
