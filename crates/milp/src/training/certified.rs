@@ -43,7 +43,7 @@ pub struct Certified {
 }
 
 /// Trains until branch and bound certifies that every output follows the features in their directions over the domain, for at
-/// most `round_limit` rounds; after that one more in sign form, where there is one hidden layer. With weights of a grid the
+/// most `round_limit` rounds; after that, or where the search has no answer, one more in sign form, where there is one hidden layer. With weights of a grid the
 /// rounds end by themselves: each excludes the network before.
 ///
 /// # Errors
@@ -73,8 +73,8 @@ pub fn train_certified(
         let report = verify_network(&network, domain, &specification, engine, verification, Control::default())?;
         Ok(Some((network, report)))
     };
-    for round in 0..=round_limit {
-        let last = round == round_limit;
+    let mut last = round_limit == 0;
+    loop {
         if last {
             result.by_anchors = false;
             if problem.layers.len() != 3 {
@@ -84,7 +84,11 @@ pub fn train_certified(
             let sign_form = moving.map(|(input, direction)| Constraint::Monotone { input, direction: *direction });
             problem.constraints = [problem.constraints, sign_form.collect()].concat();
         }
-        let trained = train(&problem, solver, options)?;
+        let trained = match train(&problem, solver, options) {
+            // The sign form is more than is asked for.
+            Err(Error::Contradictory(_)) if last => break,
+            trained => trained?,
+        };
         let decided = decide(&trained)?;
         if !last {
             let better = |bound: f64| result.bound.map_or(bound, |before: f64| before.max(bound));
@@ -100,14 +104,17 @@ pub fn train_certified(
                 result.certified = certified;
                 break;
             }
-            (Some(Verdict::Refuted(pair)), Some((network, _))) => {
+            (Some(Verdict::Refuted(pair)), Some((network, _))) if !last => {
                 let point = steepest(&network, &pair);
                 problem.constraints.push(Constraint::Anchored {
                     point,
                     input: pair.input,
                     direction: directions.0[pair.input],
                 });
+                last = result.rounds.len() == round_limit;
             }
+            // No network, or none that is decided: the sign form may be easier.
+            _ if !last => last = true,
             _ => break,
         }
     }

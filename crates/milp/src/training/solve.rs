@@ -253,7 +253,8 @@ fn solve<'a>(
         }
         let Some(incumbent) = outcome.incumbent else { break };
         let fitted = case.encoded.read(&incumbent.values)?;
-        if case.best.as_ref().is_none_or(|(best, _)| fitted.objective() < best.objective()) {
+        let better = case.best.as_ref().is_none_or(|(best, _)| fitted.objective() < best.objective());
+        if better {
             case.best = Some((fitted, Some(incumbent.objective)));
         }
         if outcome.status != Status::Optimal {
@@ -269,6 +270,10 @@ fn solve<'a>(
         let refined =
             curves.iter_mut().filter_map(|curve| curve.refine(encoder, &incumbent.values, tolerance).then_some(()));
         if refined.count() == 0 {
+            // CBC may call a solution optimal with a bound far below it; that nothing is better, it can still say.
+            if better && !case.encoded.encoder.relaxed {
+                continue;
+            }
             case.end = if case.encoded.encoder.relaxed {
                 End::Relaxed
             } else {

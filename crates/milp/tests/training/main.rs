@@ -5,6 +5,7 @@ use milp::solver::Cbc;
 use milp::training::{Layer, Loss, Options, Parameters, Problem, Products, Targets, Trained, WeightDomain, train};
 
 mod attack;
+mod attack_real;
 mod bad_input;
 mod breast_cancer;
 mod brute_force;

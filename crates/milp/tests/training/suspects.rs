@@ -190,3 +190,23 @@ fn sides_of_narrow_boxes_are_reported() {
     let optimum = solve(&problem).optimum;
     assert_eq!(optimum.active_sides.len(), 1, "{optimum:?}");
 }
+
+/// All anchors hold for `relu(1 - x) / 2 + relu(x)`, which is not in sign form; the bound stays without a certificate.
+#[test]
+fn certified_training_outlives_a_sign_form_that_nothing_satisfies() {
+    let hidden = Parameters::new(2, fixed(&[-1.0, 1.0]), fixed(&[1.0, 0.0]));
+    let output = Parameters::new(1, WeightDomain::Grid { lower: 0.5, step: 0.5, steps: 1 }, fixed(&[0.0]));
+    let layers = vec![Layer::Dense(hidden), Layer::Relu, Layer::Dense(output)];
+    let problem = bare(1, layers, &[0.0, 1.0], &[1.0, 0.5]);
+    let directions = certificate::MonotoneFeatures(vec![Direction::Increasing]);
+    let domain = certificate::Domain::unit_cube(1);
+    let certify = |rounds| {
+        let verification = milp::Options::default();
+        milp::training::train_certified(&problem, &domain, &directions, &Cbc, &Options::default(), &verification, rounds)
+    };
+    let found = certify(5).unwrap();
+    assert!(found.by_anchors && found.gap.unwrap() < 1e-3, "{:?}", found.rounds);
+    assert_eq!(found.trained.unwrap().optimum.objective, Some(0.5));
+    let found = certify(1).unwrap();
+    assert!(found.trained.is_none() && !found.by_anchors && found.bound.unwrap() <= 0.5, "{:?}", found.rounds);
+}
