@@ -680,7 +680,7 @@ fn constraints(rng: &mut ChaCha8Rng, problem: &Problem) -> Vec<Constraint> {
                 list.push(Constraint::Output { point, output: rng.random_range(0..outputs), lower, upper });
             }
             2 if !steps => {
-                let near = rng.random_bool(0.3) && !problem.layers.iter().any(|l| matches!(l, Layer::MaxPool(_)));
+                let near = rng.random_bool(0.4);
                 let shift = if near { 0.0 } else { 0.0371 };
                 let point = (0..inputs).map(|j| f64::from(rng.random_range(-4..=4)) / 4.0 + shift * (j as f64 + 1.0)).collect();
                 list.push(Constraint::Anchored { point, input, direction });

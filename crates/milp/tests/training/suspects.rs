@@ -210,3 +210,23 @@ fn certified_training_outlives_a_sign_form_that_nothing_satisfies() {
     let found = certify(1).unwrap();
     assert!(found.trained.is_none() && !found.by_anchors && found.bound.unwrap() <= 0.5, "{:?}", found.rounds);
 }
+
+/// `max(-x, 0) - max(0, -x)` is constant, and at 0 it must not matter which of two equal numbers comes first.
+#[test]
+fn an_anchor_at_a_tie_of_pooled_numbers_excludes_no_monotone_network() {
+    let window = Window { height: 2, width: 2, stride: 1, padding: 1 };
+    // Over the only place and its padding: `-x` and 0 in the first row, 0 and `-x` in the second.
+    let filter = Parameters::new(1, fixed(&[-1.0, 0.0, 0.0, -1.0]), fixed(&[0.0]));
+    let layers = vec![
+        Layer::Convolution(window, filter),
+        Layer::MaxPool(Window { height: 1, padding: 0, ..window }),
+        Layer::Flatten,
+        Layer::Dense(Parameters::new(1, fixed(&[1.0, -1.0]), fixed(&[0.0]))),
+    ];
+    let mut problem = bare(1, layers, &[-1.0, 1.0], &[0.0, 0.0]);
+    problem.input = Shape { channels: 1, height: 1, width: 1 };
+    for direction in [Direction::Increasing, Direction::Decreasing] {
+        problem.constraints = vec![Constraint::Anchored { point: vec![0.0], input: 0, direction }];
+        assert_eq!(solve(&problem).optimum.objective, Some(0.0), "{direction:?}");
+    }
+}
