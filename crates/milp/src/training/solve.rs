@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::encode::Encoded;
 use super::{
-    Constraint, End, Fitted, Layer, LayerWeights, Mode, Optimum, Problem, Products, Size, Start, Targets, Trained,
+    Constraint, End, Fitted, Gate, Layer, LayerWeights, Mode, Optimum, Problem, Products, Size, Start, Targets, Trained,
     WeightDomain,
 };
 use crate::programme::{Kind, Programme};
@@ -80,8 +80,16 @@ impl Problem {
 
     /// Whether hidden units cannot change places, because a constraint or their biases tell them apart.
     pub(super) fn units_differ(&self) -> bool {
-        let fixed = |layer: &Layer| matches!(layer, Layer::Dense(p) if matches!(p.biases, WeightDomain::Fixed(_)));
-        self.constraints.iter().any(|constraint| constraint.tells_apart(false)) || self.layers.first().is_some_and(fixed)
+        let Some(Layer::Dense(hidden)) = self.layers.first() else { return false };
+        // A limit on all of them tells none apart.
+        let on_all = |constraint: &Constraint| {
+            let Constraint::AtMost { gates, .. } = constraint else { return false };
+            let shared = |gate: &Gate| matches!(gate, Gate::Unit { layer: 0, .. } | Gate::Input { layer: 0, .. });
+            let mut units = (0..hidden.outputs).map(|unit| Gate::Unit { layer: 0, unit });
+            gates.iter().all(shared) && units.all(|unit| gates.contains(&unit))
+        };
+        let tells_apart = |constraint: &Constraint| constraint.tells_apart(false) && !on_all(constraint);
+        matches!(hidden.biases, WeightDomain::Fixed(_)) || self.constraints.iter().any(tells_apart)
     }
 
     /// Weights to start from in the form that the cases have, and for which of them.

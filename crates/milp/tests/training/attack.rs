@@ -830,3 +830,68 @@ fn random_problems_of_every_kind_have_the_optimum_of_enumeration() {
     println!("{ends:?}");
     assert!(wrong.is_empty(), "{wrong:?}");
 }
+
+/// Grids become boxes: no network of the grid is below the bound for the box.
+#[test]
+fn no_network_of_a_grid_is_below_the_bound_for_its_box() {
+    let number = |name: &str, default: u64| std::env::var(name).ok().and_then(|n| n.parse().ok()).unwrap_or(default);
+    let (first, count) = (number("ATTACK_FIRST", 0), number("ATTACK_COUNT", 15));
+    let (mut wrong, mut ends) = (Vec::new(), std::collections::BTreeMap::new());
+    for seed in first..first + count {
+        let (problem, start) = problem(seed);
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut relaxed = problem.clone();
+        let pieces = rng.random_range(0..=3);
+        if pieces > 0 {
+            relaxed.products = Products::McCormick { pieces };
+        }
+        let mut slot = 0;
+        let mut widen = |p: &mut Parameters| {
+            for domain in [&mut p.weights, &mut p.biases] {
+                if let WeightDomain::Grid { lower, step, steps } = *domain
+                    && (slot == 0 || pieces > 0)
+                    && rng.random_bool(0.7)
+                {
+                    *domain = WeightDomain::Real { lower, upper: lower + step * f64::from(steps) };
+                }
+            }
+            slot += 1;
+        };
+        for layer in &mut relaxed.layers {
+            match layer {
+                Layer::Dense(p) | Layer::Convolution(_, p) => widen(p),
+                Layer::Optional { layers, .. } => layers.iter_mut().for_each(|layer| {
+                    if let Layer::Dense(p) = layer {
+                        widen(p);
+                    }
+                }),
+                _ => {}
+            }
+        }
+        let expected = least_of_problem(&problem);
+        let end = match train(&relaxed, &Cbc, &Options { time_limit_s: 10.0, start, ..Options::default() }) {
+            Err(milp::Error::Contradictory(named)) => {
+                if expected < f64::INFINITY {
+                    println!("seed {seed}: {named:?}, but {expected}\n  {relaxed:?}");
+                    wrong.push(seed);
+                }
+                "contradictory".into()
+            }
+            Err(error) => format!("{error}").chars().take(40).collect(),
+            Ok(trained) => {
+                let o = trained.optimum;
+                if o.bound.is_some_and(|bound| bound > expected + 1e-6) {
+                    println!("seed {seed}: BOUND {:?} above {expected}: {o:?}\n  {relaxed:?}", o.bound);
+                    wrong.push(seed);
+                }
+                if let End::Numerical(said) = &o.end {
+                    println!("seed {seed}: {said} {relaxed:?} {:?}", trained.fitted);
+                }
+                format!("{:?}", o.end).chars().take(9).collect::<String>()
+            }
+        };
+        *ends.entry(end).or_insert(0) += 1;
+    }
+    println!("{ends:?}");
+    assert!(wrong.is_empty(), "{wrong:?}");
+}

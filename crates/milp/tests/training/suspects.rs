@@ -230,3 +230,17 @@ fn an_anchor_at_a_tie_of_pooled_numbers_excludes_no_monotone_network() {
         assert_eq!(solve(&problem).optimum.objective, Some(0.0), "{direction:?}");
     }
 }
+
+/// Limits on all units leave one programme for every number of them that count upwards.
+#[test]
+fn a_limit_on_all_absorbed_units_tells_none_apart() {
+    let gates = Gates { units: Some(0.0), ..Gates::default() };
+    let hidden = Parameters { gates, ..Parameters::new(2, WeightDomain::real(1.0), WeightDomain::integers(0, 0)) };
+    let units = |count| (0..count).map(|unit| Gate::Unit { layer: 0, unit }).collect();
+    for (named, count, programmes, least) in [(2, 1, 3, 1.0), (1, 0, 4, 1.0), (2, 2, 3, 0.0)] {
+        let limit = Constraint::AtMost { gates: units(named), count };
+        let optimum = solve(&absorbed(hidden.clone(), vec![limit])).optimum;
+        assert!((optimum.objective.unwrap() - least).abs() < 1e-4 && optimum.bound.unwrap() <= least + 1e-6, "{optimum:?}");
+        assert!(optimum.programmes >= programmes, "{optimum:?}");
+    }
+}
