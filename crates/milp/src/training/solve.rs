@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::encode::Encoded;
 use super::{
-    Constraint, End, Fitted, Gate, Layer, LayerWeights, Mode, Optimum, Problem, Products, Size, Start, Targets, Trained,
-    WeightDomain,
+    Constraint, End, Fitted, Gate, Layer, LayerWeights, Mode, Optimum, Problem, Products, Size, Start, Targets,
+    Trained, WeightDomain,
 };
 use crate::programme::{Kind, Programme};
 use crate::proven::prove;

@@ -35,7 +35,8 @@ fn filters_behind_a_flattened_array_are_told_apart() {
         layers
     };
     for flat in [false, true] {
-        let problem = Problem { input: Shape { channels: 1, height: 1, width: 2 }, ..bare(2, layers(flat), &[0.0, 0.0], &[3.0]) };
+        let problem =
+            Problem { input: Shape { channels: 1, height: 1, width: 2 }, ..bare(2, layers(flat), &[0.0, 0.0], &[3.0]) };
         let optimum = solve(&problem).optimum;
         assert_eq!((optimum.end, optimum.objective), (End::Optimal, Some(0.0)), "{flat}");
         let mut gated = problem.clone();
@@ -120,8 +121,14 @@ fn optional_layers_change_nothing_before_them() {
         let optional = Layer::Optional { cost: 0.25, layers: vec![first.clone(), inner.clone()] };
         let problem = bare(1, vec![before.clone(), optional, last.clone()], &[1.0, 2.0], &[1.0, 2.0]);
         match train(&problem, &Cbc, &Options::default()) {
-            Err(error) => assert!(error.to_string().contains("before it a dense layer") || error.to_string().contains("needs a dense layer"), "{error}"),
-            Ok(trained) => assert_eq!((trained.optimum.end, trained.optimum.objective), (End::Optimal, Some(0.0)), "{first:?}"),
+            Err(error) => assert!(
+                error.to_string().contains("before it a dense layer")
+                    || error.to_string().contains("needs a dense layer"),
+                "{error}"
+            ),
+            Ok(trained) => {
+                assert_eq!((trained.optimum.end, trained.optimum.objective), (End::Optimal, Some(0.0)), "{first:?}")
+            }
         }
     }
 }
@@ -202,7 +209,15 @@ fn certified_training_outlives_a_sign_form_that_nothing_satisfies() {
     let domain = certificate::Domain::unit_cube(1);
     let certify = |rounds| {
         let verification = milp::Options::default();
-        milp::training::train_certified(&problem, &domain, &directions, &Cbc, &Options::default(), &verification, rounds)
+        milp::training::train_certified(
+            &problem,
+            &domain,
+            &directions,
+            &Cbc,
+            &Options::default(),
+            &verification,
+            rounds,
+        )
     };
     let found = certify(5).unwrap();
     assert!(found.by_anchors && found.gap.unwrap() < 1e-3, "{:?}", found.rounds);
@@ -240,7 +255,10 @@ fn a_limit_on_all_absorbed_units_tells_none_apart() {
     for (named, count, programmes, least) in [(2, 1, 3, 1.0), (1, 0, 4, 1.0), (2, 2, 3, 0.0)] {
         let limit = Constraint::AtMost { gates: units(named), count };
         let optimum = solve(&absorbed(hidden.clone(), vec![limit])).optimum;
-        assert!((optimum.objective.unwrap() - least).abs() < 1e-4 && optimum.bound.unwrap() <= least + 1e-6, "{optimum:?}");
+        assert!(
+            (optimum.objective.unwrap() - least).abs() < 1e-4 && optimum.bound.unwrap() <= least + 1e-6,
+            "{optimum:?}"
+        );
         assert!(optimum.programmes >= programmes, "{optimum:?}");
     }
 }
