@@ -135,8 +135,35 @@ fn linear(programme: &Programme, limits: &Limits) -> Outcome {
     }
 }
 
+/// With preprocessing, and where its answer is doubtful once more without: CBC 2.10 then has called a solution optimal with a
+/// bound far below it, which was not the optimum, and has returned points that miss rows or integers (measured).
 fn integer(programme: &Programme, limits: &Limits) -> Outcome {
+    let start = Instant::now();
+    let outcome = branch_and_cut(programme, limits, true).checked(programme, limits);
+    let short = |incumbent: &Incumbent| {
+        let objective = incumbent.objective;
+        limits.cutoff.is_none() && outcome.bound + 1e-6 * (1.0 + objective.abs()) < objective
+    };
+    let doubtful = match outcome.status {
+        Status::Failed(_) => true,
+        Status::Optimal => outcome.incumbent.as_ref().is_some_and(short),
+        _ => false,
+    };
+    let left = limits.time_limit.saturating_sub(start.elapsed());
+    if !doubtful || left.is_zero() {
+        return outcome;
+    }
+    let again = branch_and_cut(programme, &Limits { time_limit: left, ..*limits }, false).checked(programme, limits);
+    // What is not decided without preprocessing is not worth less than before.
+    let decided = matches!(again.status, Status::Optimal | Status::Infeasible | Status::Unbounded);
+    if decided || matches!(outcome.status, Status::Failed(_)) { again } else { outcome }
+}
+
+fn branch_and_cut(programme: &Programme, limits: &Limits, preprocess: bool) -> Outcome {
     let mut model = load(programme, &costs(programme));
+    if !preprocess {
+        set(&mut model, c"preprocess", "off");
+    }
     let seconds = limits.time_limit.as_secs_f64().max(0.01);
     set(&mut model, c"seconds", seconds);
     set(&mut model, c"timeMode", "elapsed");

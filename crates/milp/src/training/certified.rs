@@ -43,8 +43,8 @@ pub struct Certified {
 }
 
 /// Trains until branch and bound certifies that every output follows the features in their directions over the domain, for at
-/// most `round_limit` rounds; after that one more in sign form, where there is one hidden layer. With weights of a grid the
-/// rounds end by themselves: each excludes the network before.
+/// most `round_limit` rounds; after that, or where the search has no answer, one more in sign form, where there is one hidden
+/// layer. With weights of a grid the rounds end by themselves: each excludes the network before.
 ///
 /// # Errors
 /// As [`train`] and [`verify_network`]; if the network is not made of dense layers and ReLUs, or the domain is no box.
@@ -74,8 +74,8 @@ pub fn train_certified(
             verify_network(&network, domain, &specification, engine, &crate::Options::default(), Control::default())?;
         Ok(Some((network, report)))
     };
-    for round in 0..=round_limit {
-        let last = round == round_limit;
+    let mut last = round_limit == 0;
+    loop {
         if last {
             result.by_anchors = false;
             if problem.layers.len() != 3 {
@@ -89,7 +89,11 @@ pub fn train_certified(
         // The sign form excludes monotone networks, so what is said of it says nothing about all of them.
         let best_bound = |bound: Option<f64>| before.into_iter().chain(bound.filter(|_| !last)).reduce(f64::max);
         let within = |standing: Standing| watch(Standing { best: None, bound: best_bound(standing.bound), ..standing });
-        let trained = train(&problem, solver, options, &within)?;
+        let trained = match train(&problem, solver, options, &within) {
+            // The sign form is more than is asked for.
+            Err(Error::Contradictory(_)) if last => break,
+            trained => trained?,
+        };
         let decided = decide(&trained)?;
         result.bound = best_bound(trained.optimum.bound);
         let verdict = decided.as_ref().map(|(_, report)| report.verdict.clone());
@@ -102,14 +106,17 @@ pub fn train_certified(
                 result.certified = certified;
                 break;
             }
-            (Some(Verdict::Refuted(pair)), Some((network, _))) => {
+            (Some(Verdict::Refuted(pair)), Some((network, _))) if !last => {
                 let point = steepest(&network, &pair);
                 problem.constraints.push(Constraint::Anchored {
                     point,
                     input: pair.input,
                     direction: directions.0[pair.input],
                 });
+                last = result.rounds.len() == round_limit;
             }
+            // No network, or none that is decided: the sign form may be easier.
+            _ if !last => last = true,
             _ => break,
         }
     }

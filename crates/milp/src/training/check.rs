@@ -8,6 +8,9 @@ use super::layout::Layout;
 use super::{Constraint, Layer, LayerWeights, Loss, Problem, Products, Targets, WeightDomain, loss};
 use crate::{Error, Result};
 
+/// All signs of so many units are tried, one programme for each.
+const MOST_SIGNS: usize = 10;
+
 fn wrong<T>(what: impl Into<String>) -> Result<T> {
     Err(Error::Training(what.into()))
 }
@@ -82,6 +85,11 @@ impl Problem {
         };
         if output.outputs != 1 || !matches!(hidden.weights, WeightDomain::Real { .. }) {
             return wrong("output weights can be absorbed where there is one output and hidden weights are real");
+        }
+        if hidden.outputs > MOST_SIGNS && self.units_differ() {
+            return wrong(format!(
+                "output weights can be absorbed for at most {MOST_SIGNS} units that constraints or fixed biases tell apart"
+            ));
         }
         if output.l1 > 0.0 || output.l2 > 0.0 || output.gates != super::Gates::default() {
             return wrong("absorbed output weights have no penalty or gate of their own; put it on the hidden layer");

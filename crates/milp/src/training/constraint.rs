@@ -97,9 +97,10 @@ pub enum Constraint {
 }
 
 impl Constraint {
-    /// Whether units of a layer or optional layers are told apart, so that they must not be put into an order.
-    pub(super) fn tells_apart(&self) -> bool {
-        let shared = |gate: &Gate| matches!(gate, Gate::Input { layer: 0, .. });
+    /// Whether units of a layer or optional layers are told apart, so that they must not be put into an order. Inputs of the
+    /// first layer with weights do not, unless it `is_optional`.
+    pub(super) fn tells_apart(&self, is_optional: bool) -> bool {
+        let shared = |gate: &Gate| !is_optional && matches!(gate, Gate::Input { layer: 0, .. });
         match self {
             Self::Weight { .. } => true,
             Self::Clause(literals) => !literals.iter().all(|(gate, _)| shared(gate)),

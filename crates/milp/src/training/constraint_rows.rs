@@ -1,5 +1,7 @@
 //! Constraints as rows.
 
+use std::collections::BTreeSet;
+
 use super::Layer;
 use super::constraint::{Constraint, Gate};
 use super::encode::Encoded;
@@ -46,7 +48,7 @@ impl Encoded<'_> {
                 self.encoder.row(name, &sum, (1.0, f64::INFINITY));
             }
             Constraint::AtMost { gates, count } => {
-                let gates = gates.iter().map(|gate| self.gate(gate)).collect::<Result<Vec<_>>>()?;
+                let gates = gates.iter().map(|gate| self.gate(gate)).collect::<Result<BTreeSet<_>>>()?;
                 let sides = (f64::NEG_INFINITY, *count as f64);
                 self.encoder.programme.row(name, gates.into_iter().map(|gate| (gate, 1.0)), sides);
             }
@@ -73,12 +75,12 @@ impl Encoded<'_> {
                 let name = format!("{name}_{}_{}", unit + 1, row + 1);
                 let (ws, vs) = (self.encoder.range(&w), self.encoder.range(&v));
                 let positive = (0.0, f64::INFINITY);
-                match (vs.lower >= 0.0, vs.upper <= 0.0) {
-                    (true, true) => {}
-                    (true, false) => self.encoder.restrict(name, &w, positive),
-                    (false, true) => self.encoder.restrict(name, &w.scaled(-1.0), positive),
-                    (false, false) => {
-                        // Either both are at least 0, or both are at most 0.
+                match (vs.lower, vs.upper) {
+                    (0.0, 0.0) => {}
+                    (lower, _) if lower > 0.0 => self.encoder.restrict(name, &w, positive),
+                    (_, upper) if upper < 0.0 => self.encoder.restrict(name, &w.scaled(-1.0), positive),
+                    _ => {
+                        // Either both are at least 0, or both are at most 0: where nothing counts a unit it may do anything.
                         let p = self.encoder.binary(format!("{name}_p"), 0.0);
                         for (what, e, side) in [("w", &w, ws), ("v", &v, vs)] {
                             let (low, high) = (side.lower.min(0.0), side.upper.max(0.0));

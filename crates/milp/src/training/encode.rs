@@ -1,6 +1,5 @@
 //! From a problem to a programme: weights, constraints, and every sample's way through the network.
 
-use super::constraint::Constraint;
 use super::encoder::{Encoder, Expression};
 use super::layout::Layout;
 use super::loss::{self, Curve};
@@ -71,8 +70,9 @@ impl<'a> Encoded<'a> {
     /// Units that a later layer reads in the same way can be put into an order, unless something tells them apart; and of
     /// consecutive optional layers of the same kind the first ones are kept.
     fn break_symmetry(&mut self) {
-        let told_apart = self.problem.constraints.iter().any(Constraint::tells_apart);
         let slots = &self.layout.slots;
+        let is_optional = slots[0].group.is_some();
+        let told_apart = self.problem.constraints.iter().any(|constraint| constraint.tells_apart(is_optional));
         for (k, pair) in slots.windows(2).enumerate().filter(|_| !told_apart) {
             let (slot, next) = (&pair[0], &pair[1]);
             let trained = |domain: &WeightDomain| !matches!(domain, WeightDomain::Fixed(_));

@@ -175,13 +175,13 @@ impl Encoder {
     }
 
     /// `y >= a_k`, `y <= a_k + (largest u - l_k) (1 - z_k)`, one `z_k` is 1. Gives `y` and the `z_k`, with 0 for those that
-    /// cannot be the largest.
-    pub fn max(&mut self, of: &[Expression], name: &str) -> Result<(Expression, Vec<Expression>)> {
+    /// cannot be the largest. If the `z_k` matter, each of several largest can be taken, as in [`relu`](Self::relu).
+    pub fn max(&mut self, of: &[Expression], matters: bool, name: &str) -> Result<(Expression, Vec<Expression>)> {
         let sides = of.iter().map(|a| self.big_m(a, name)).collect::<Result<Vec<_>>>()?;
         let floor = sides.iter().map(|side| side.lower).fold(f64::MIN, f64::max);
         let mut rivals: Vec<usize> = (0..of.len()).filter(|k| sides[*k].upper >= floor).collect();
         // Of those that can at best reach the floor, the one that is never below it is enough.
-        if let Some(best) = (0..of.len()).find(|k| sides[*k].lower == floor) {
+        if let (Some(best), false) = ((0..of.len()).find(|k| sides[*k].lower == floor), matters) {
             rivals.retain(|k| sides[*k].upper > floor || *k == best);
         }
         let mut largest = vec![Expression::constant(0.0); of.len()];

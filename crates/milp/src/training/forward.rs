@@ -118,10 +118,11 @@ impl<'a> Encoded<'a> {
     /// The largest number under each window, and the derivative of the one that is taken for it.
     fn max_pool(&mut self, windows: &[Vec<usize>], signal: Signal, name: &str) -> Result<Signal> {
         let mut pooled = Signal { values: Vec::new(), tangents: signal.tangents.as_ref().map(|_| Vec::new()) };
+        let derived = signal.tangents.is_some();
         for (k, under) in windows.iter().enumerate() {
             let name = format!("{name}_{}", k + 1);
             let of: Vec<_> = under.iter().map(|index| signal.values[*index].clone()).collect();
-            let (value, largest) = self.encoder.max(&of, &name)?;
+            let (value, largest) = self.encoder.max(&of, derived, &name)?;
             pooled.values.push(value);
             if let (Some(pooled), Some(tangents)) = (&mut pooled.tangents, &signal.tangents) {
                 let mut sum = Expression::default();

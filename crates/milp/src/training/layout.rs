@@ -86,10 +86,10 @@ impl<'a> Walk<'a> {
 
     fn layer(&mut self, layer: &'a Layer, shape: Shape, group: Option<usize>) -> Result<Shape> {
         match layer {
-            Layer::Dense(parameters) => self.slot(parameters, shape.size(), (1, shape.height * shape.width), group),
+            Layer::Dense(parameters) => self.slot(parameters, shape.size(), 1, group),
             Layer::Convolution(window, parameters) => {
                 let places = window.height * window.width;
-                self.slot(parameters, shape.channels * places, (places, places), group)
+                self.slot(parameters, shape.channels * places, places, group)
             }
             Layer::Step { margin } => {
                 let power_of_two = margin.is_finite() && *margin > 0.0 && margin.log2().fract() == 0.0;
@@ -116,6 +116,8 @@ impl<'a> Walk<'a> {
                     return wrong("optional layers cannot be parts of optional layers");
                 }
                 self.layout.groups.push(*cost);
+                // What is left out must not change the layer before it.
+                self.since = Since::Other;
                 let after = self.layers(layers, shape, Some(self.layout.groups.len() - 1))?;
                 if after != shape {
                     return wrong(&format!(
@@ -130,9 +132,10 @@ impl<'a> Walk<'a> {
         shape_after(layer, shape)
     }
 
-    fn slot(&mut self, parameters: &'a Parameters, inputs: usize, sides: (usize, usize), group: Option<usize>) {
-        let (places, values_per_unit) = sides;
+    fn slot(&mut self, parameters: &'a Parameters, inputs: usize, places: usize, group: Option<usize>) {
         let source = self.last;
+        // The array may have been flattened since, so its sides do not say it.
+        let values_per_unit = source.map_or(1, |source| inputs / self.layout.slots[source].parameters.outputs.max(1));
         self.layout.slots.push(Slot { parameters, inputs, places, values_per_unit, source, group, step: None });
         (self.last, self.since) = (Some(self.layout.slots.len() - 1), Since::Affine);
     }

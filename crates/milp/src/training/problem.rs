@@ -52,6 +52,18 @@ impl WeightDomain {
             Self::Fixed(values) => Interval::new(values[k], values[k]),
         }
     }
+
+    /// Whether weight `k` can be 0, on a grid up to the rounding of its numbers.
+    pub(super) fn can_be_zero(&self, k: usize) -> bool {
+        let on_grid = match self {
+            Self::Grid { lower, step, .. } => {
+                let steps = -lower / step;
+                (steps - steps.round()).abs() <= 1e-6
+            }
+            _ => true,
+        };
+        on_grid && self.side(k).contains(0.0)
+    }
 }
 
 /// Binaries that decide what of a layer is used, each with its cost in the objective; `None` for no binary.

@@ -6,6 +6,9 @@ use super::weight::Place;
 use super::{Fitted, LayerWeights, WeightDomain};
 use crate::{Error, Programme, Result};
 
+/// What is said of weights that are not those of the layers.
+pub(super) const UNFIT: &str = "the weights to start from do not fit the layers";
+
 impl Encoded<'_> {
     /// The network that a solution means.
     pub fn read(&self, values: &[f64]) -> Result<Fitted> {
@@ -70,7 +73,7 @@ impl Encoded<'_> {
                 given.weights.len() == layer.weights.len() && given.biases.len() == layer.biases.len()
             });
         if !fits {
-            return Err(Error::Training("the weights to start from do not fit the layers".into()));
+            return Err(Error::Training(UNFIT.into()));
         }
         for (given, layer) in weights.iter().zip(&self.layers) {
             let pairs = given.weights.iter().zip(&layer.weights).chain(given.biases.iter().zip(&layer.biases));
@@ -99,8 +102,9 @@ impl Encoded<'_> {
                 all.chain(given.biases.iter().zip(&layer.biases).map(|pair| (pair, &parameters.biases)))
             {
                 let &WeightDomain::Real { lower, upper } = domain else { continue };
-                // A side at 0 is there to give a sign.
-                let at = |side: f64| side != 0.0 && (value - side).abs() <= 1e-6 * (upper - lower);
+                // A side at 0 is there to give a sign. Weights are rounded to 32 bits.
+                let rounding = |side: f64| side.abs() * f64::from(f32::EPSILON);
+                let at = |side: f64| side != 0.0 && (value - side).abs() <= 1e-6 * (upper - lower) + rounding(side);
                 if at(lower) || at(upper) {
                     active.push(format!("{} = {value}", weight.name));
                 }

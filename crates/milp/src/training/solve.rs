@@ -3,9 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::encode::Encoded;
+use super::read::UNFIT;
 use super::{
-    Constraint, End, Fitted, Layer, LayerWeights, Mode, Optimum, Problem, Products, Size, Start, Targets, Trained,
-    WeightDomain,
+    Constraint, End, Fitted, Gate, Layer, LayerWeights, Loss, Mode, Optimum, Problem, Products, Size, Start, Targets,
+    Trained, WeightDomain,
 };
 use crate::programme::{Kind, Programme};
 use crate::proven::prove;
@@ -51,7 +52,8 @@ pub struct Standing {
 pub type Watch<'a> = &'a dyn Fn(Standing);
 
 impl Problem {
-    /// The programme, for export. With absorbed output weights that of half the units, rounded up, counting upwards.
+    /// The programme, for export. With absorbed output weights that of one of all cases of signs; where units can change places,
+    /// of half of them, rounded up, counting upwards.
     ///
     /// # Errors
     /// If the problem makes no sense.
@@ -71,21 +73,38 @@ impl Problem {
         Ok(sizes.into_iter().max_by_key(|size| size.integers).expect("there is at least one case"))
     }
 
-    /// The programmes that together are the problem: one, or one for every number of hidden units that count upwards.
+    /// The programmes that together are the problem: one, or one for all signs of the output weights. Of units that can change
+    /// places only the number that count upwards matters.
     fn cases(&self) -> Vec<Problem> {
-        let (Products::Absorbed, [hidden @ Layer::Dense(_), Layer::Relu, Layer::Dense(output)]) =
+        let (Products::Absorbed, [hidden @ Layer::Dense(parameters), Layer::Relu, Layer::Dense(output)]) =
             (self.products, &self.layers[..])
         else {
             return vec![self.clone()];
         };
-        let Layer::Dense(parameters) = hidden else { unreachable!("just matched") };
         let units = parameters.outputs;
-        let with_signs = |up: usize| {
-            let signs = (0..units).map(|j| if j < up { 1.0 } else { -1.0 }).collect();
+        let with_signs = |up: &dyn Fn(usize) -> bool| {
+            let signs = (0..units).map(|j| if up(j) { 1.0 } else { -1.0 }).collect();
             let output = super::Parameters { weights: WeightDomain::Fixed(signs), ..output.clone() };
             Problem { layers: vec![hidden.clone(), Layer::Relu, Layer::Dense(output)], ..self.clone() }
         };
-        (0..=units).map(with_signs).collect()
+        if self.units_differ() {
+            return (0..1_usize << units).map(|code| with_signs(&|j| code >> j & 1 == 1)).collect();
+        }
+        (0..=units).map(|up| with_signs(&|j| j < up)).collect()
+    }
+
+    /// Whether hidden units cannot change places, because a constraint or their biases tell them apart.
+    pub(super) fn units_differ(&self) -> bool {
+        let Some(Layer::Dense(hidden)) = self.layers.first() else { return false };
+        // A limit on all of them tells none apart.
+        let on_all = |constraint: &Constraint| {
+            let Constraint::AtMost { gates, .. } = constraint else { return false };
+            let shared = |gate: &Gate| matches!(gate, Gate::Unit { layer: 0, .. } | Gate::Input { layer: 0, .. });
+            let mut units = (0..hidden.outputs).map(|unit| Gate::Unit { layer: 0, unit });
+            gates.iter().all(shared) && units.all(|unit| gates.contains(&unit))
+        };
+        let tells_apart = |constraint: &Constraint| constraint.tells_apart(false) && !on_all(constraint);
+        matches!(hidden.biases, WeightDomain::Fixed(_)) || self.constraints.iter().any(tells_apart)
     }
 
     /// Weights to start from in the form that the cases have, and for which of them.
@@ -93,15 +112,22 @@ impl Problem {
         let (Products::Absorbed, [hidden, output]) = (self.products, weights) else { return (0, weights.to_vec()) };
         let inputs = self.input.size();
         let mut units: Vec<_> = hidden.weights.chunks(inputs).zip(&hidden.biases).zip(&output.weights).collect();
-        units.sort_by_key(|(_, v)| **v < 0.0);
+        if !self.units_differ() {
+            units.sort_by_key(|(_, v)| **v < 0.0);
+        }
         let size = |v: f64| v.abs();
         let hidden = LayerWeights {
             weights: units.iter().flat_map(|((row, _), v)| row.iter().map(|w| w * size(**v))).collect(),
             biases: units.iter().map(|((_, b), v)| **b * size(**v)).collect(),
         };
         let signs: Vec<f64> = units.iter().map(|(_, v)| if **v < 0.0 { -1.0 } else { 1.0 }).collect();
-        let up = signs.iter().filter(|s| **s > 0.0).count();
-        (up, vec![hidden, LayerWeights { weights: signs, biases: output.biases.clone() }])
+        let up = signs.iter().enumerate().filter(|(_, sign)| **sign > 0.0);
+        let case = if self.units_differ() {
+            up.fold(0, |code, (j, _)| code + 1_usize.checked_shl(j as u32).unwrap_or(0))
+        } else {
+            up.count()
+        };
+        (case, vec![hidden, LayerWeights { weights: signs, biases: output.biases.clone() }])
     }
 }
 
@@ -148,8 +174,13 @@ fn winner(cases: &[Case]) -> usize {
     (0..cases.len()).min_by(by_objective).expect("there is at least one case")
 }
 
+/// A network that is better than a solver's bound, by its tolerance or by that of a margin, is the better bound.
+fn bound(cases: &[Case]) -> f64 {
+    least(cases.iter().flat_map(|case| [case.bound, case.objective()]))
+}
+
 fn standing(cases: &[Case]) -> Standing {
-    let bound = least(cases.iter().map(|case| case.bound));
+    let bound = bound(cases);
     Standing {
         best: cases[winner(cases)].best.as_ref().map(|(fitted, _)| fitted.clone()),
         bound: bound.is_finite().then_some(bound),
@@ -174,7 +205,8 @@ pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options, watch: W
     let mut cases = problems.iter().map(Case::new).collect::<Result<Vec<_>>>()?;
     if let Some(weights) = &options.start {
         let (case, weights) = problem.start_of(weights);
-        begin_with(&mut cases[case], &weights, solver, deadline)?;
+        let case = cases.get_mut(case).ok_or_else(|| Error::Training(UNFIT.into()))?;
+        begin_with(case, &weights, solver, deadline)?;
         watch(standing(&cases));
     }
     for k in 0..cases.len() {
@@ -187,7 +219,7 @@ pub fn train(problem: &Problem, solver: &dyn Solver, options: &Options, watch: W
     }
     let winner = &cases[winner(&cases)];
     let least = winner.objective();
-    let bound = self::least(cases.iter().map(|case| case.bound));
+    let bound = bound(&cases);
     let own_bound = (options.proof_time_limit_s > 0.0).then(|| {
         let until = Instant::now() + seconds(options.proof_time_limit_s);
         let prove =
@@ -294,8 +326,15 @@ fn solve_once(case: &mut Case, solver: &dyn Solver, deadline: Instant, goal: f64
     }
     let Some(incumbent) = outcome.incumbent else { return Ok(true) };
     let fitted = case.encoded.read(&incumbent.values)?;
-    if fitted.objective() < case.objective() {
+    let (objective, better) = (fitted.objective(), fitted.objective() < case.objective());
+    if better {
         case.best = Some((fitted, Some(incumbent.objective)));
+    }
+    // With a margin a network counts as right a little below it; everywhere else such a bound is wrong.
+    if objective < case.bound - gap_tol && !matches!(case.encoded.problem.loss, Loss::ZeroOne { .. }) {
+        case.end = End::Numerical(format!("a network of {objective} is below the solver's bound of {}", case.bound));
+        case.bound = case.encoded.encoder.programme.dual_bound(&[]);
+        return Ok(true);
     }
     if outcome.status != Status::Optimal {
         return Ok(true);
@@ -305,14 +344,16 @@ fn solve_once(case: &mut Case, solver: &dyn Solver, deadline: Instant, goal: f64
         case.end = End::Optimal;
         return Ok(true);
     }
+    let relaxed = case.encoded.encoder.relaxed;
     let tolerance = 0.1 * gap_tol / case.encoded.curves.len().max(1) as f64;
     let Encoded { curves, encoder, .. } = &mut case.encoded;
     let refined =
         curves.iter_mut().filter_map(|curve| curve.refine(encoder, &incumbent.values, tolerance).then_some(()));
-    if refined.count() > 0 {
+    // CBC may call a solution optimal with a bound far below it; that nothing is better, it can still say.
+    if refined.count() > 0 || better && !relaxed {
         return Ok(false);
     }
-    case.end = if case.encoded.encoder.relaxed {
+    case.end = if relaxed {
         End::Relaxed
     } else {
         End::Numerical(format!("the solver's optimum {} is {least} by the network itself", incumbent.objective))

@@ -196,9 +196,9 @@ impl<'a> LayerColumns<'a> {
     fn close(&mut self, encoder: &mut Encoder, slot: &Slot, group: Option<usize>) -> Result<()> {
         let all = self.weights.iter().map(|w| (w, &self.parameters.weights)).enumerate();
         let biases = self.biases.iter().map(|b| (b, &self.parameters.biases)).enumerate();
-        let mut rules: Vec<(&Weight, Interval, usize, &str)> = Vec::new();
+        let mut rules: Vec<(&Weight, (Interval, bool), usize, &str)> = Vec::new();
         for (k, (weight, domain)) in all {
-            let side = domain.side(k);
+            let side = (domain.side(k), domain.can_be_zero(k));
             let mut rule = |gate: Option<&usize>, what| rules.extend(gate.map(|gate| (weight, side, *gate, what)));
             rule(self.units.get(k / self.inputs), "u");
             rule(self.input_gates.get(k % self.inputs / slot.places), "v");
@@ -206,15 +206,15 @@ impl<'a> LayerColumns<'a> {
             rule(group.as_ref(), "g");
         }
         for (k, (bias, domain)) in biases {
-            let mut rule =
-                |gate: Option<&usize>, what| rules.extend(gate.map(|gate| (bias, domain.side(k), *gate, what)));
+            let side = (domain.side(k), domain.can_be_zero(k));
+            let mut rule = |gate: Option<&usize>, what| rules.extend(gate.map(|gate| (bias, side, *gate, what)));
             rule(self.units.get(k), "u");
             rule(group.as_ref(), "g");
         }
-        for (weight, side, gate, what) in rules {
-            if !side.contains(0.0) {
+        for (weight, (side, can_be_zero), gate, what) in rules {
+            if !can_be_zero {
                 return Err(Error::Training(format!(
-                    "{} lies in [{}, {}] and cannot be switched off by a gate; let its domain contain 0",
+                    "{} lies in [{}, {}] without 0 and cannot be switched off by a gate; let its domain contain 0",
                     weight.name, side.lower, side.upper
                 )));
             }
@@ -239,8 +239,8 @@ impl<'a> LayerColumns<'a> {
         }
         for (k, weight) in self.weights.iter().enumerate() {
             let gate = Expression::column(before[k % self.inputs / slot.values_per_unit]);
-            let side = self.parameters.weights.side(k);
-            if side.contains(0.0) {
+            if self.parameters.weights.can_be_zero(k) {
+                let side = self.parameters.weights.side(k);
                 within(encoder, &format!("{}_read", weight.name), &weight.value, side, &gate);
             }
         }

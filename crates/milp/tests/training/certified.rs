@@ -6,6 +6,8 @@ use certificate::{
 };
 use milp::NetworkReport;
 use milp::training::{Certified, Constraint, train_certified};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 
 use super::*;
 
@@ -94,4 +96,38 @@ fn the_sign_form_is_the_way_out() {
     let (network, report) = found.certified.as_ref().unwrap();
     checker_accepts(network, report);
     assert!(found.gap.unwrap() > 0.0 && found.bound.unwrap() <= found.trained.unwrap().optimum.objective.unwrap());
+}
+
+/// All networks of one input, two units and weights -1, 0 and 1; monotone where no piece between two bends falls.
+#[test]
+fn no_monotone_network_of_a_grid_is_below_the_bound() {
+    let value = |p: &[f64], x: f64| p[6] + (0..2).map(|j| p[4 + j] * (p[j] * x + p[2 + j]).max(0.0)).sum::<f64>();
+    let is_monotone = |p: &[f64]| {
+        let bends = (0..2).filter(|j| p[*j] != 0.0).map(|j| -p[2 + j] / p[j]).filter(|x| (0.0..1.0).contains(x));
+        let mut ends: Vec<f64> = bends.chain([0.0, 1.0]).collect();
+        ends.sort_by(f64::total_cmp);
+        ends.windows(2).all(|piece| value(p, piece[1]) >= value(p, piece[0]))
+    };
+    let networks: Vec<Vec<f64>> =
+        (0..3_usize.pow(7)).map(|code| (0..7).map(|k| (code / 3_usize.pow(k) % 3) as f64 - 1.0).collect()).collect();
+    let monotone: Vec<_> = networks.iter().filter(|p| is_monotone(p)).collect();
+    let mut refuted = 0;
+    for seed in 0..5 {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let samples: Vec<Vec<f64>> = (0..4).map(|_| vec![f64::from(rng.random_range(0..=4)) / 4.0]).collect();
+        // Falls for the most part.
+        let y: Vec<f64> = samples.iter().map(|x| 1.0 - x[0] + f64::from(rng.random_range(-2..=2)) / 4.0).collect();
+        let loss = |p: &[f64]| samples.iter().zip(&y).map(|(x, y)| (value(p, x[0]) - y).abs()).sum::<f64>();
+        let best = monotone.iter().map(|p| loss(p)).fold(f64::INFINITY, f64::min);
+        let problem = dense(1, &[2], &WeightDomain::integers(-1, 1));
+        let targets = Targets::Values(y.iter().map(|y| vec![*y]).collect());
+        let found = certify(&Problem { samples: samples.clone(), targets, ..problem }, 25);
+        let (network, report) = found.certified.expect("a constant is monotone");
+        checker_accepts(&network, &report);
+        let objective = found.trained.unwrap().optimum.objective.unwrap();
+        assert!(found.bound.unwrap() <= best + 1e-6, "seed {seed}: {best} {:?}", found.rounds);
+        assert!(found.by_anchors && (objective - best).abs() < 1e-4, "seed {seed}: {best} {objective}");
+        refuted += found.rounds.len() - 1;
+    }
+    assert!(refuted >= 3, "{refuted}");
 }

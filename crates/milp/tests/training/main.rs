@@ -9,6 +9,8 @@ mod breast_cancer;
 mod brute_force;
 mod certified;
 mod convex;
+mod random_problems;
+mod regressions;
 mod structure;
 mod xor;
 
