@@ -22,6 +22,7 @@
 //! # Ok::<(), train::data::DataError>(())
 //! ```
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use certificate::{Direction, Interval, MonotoneFeatures};
@@ -336,11 +337,28 @@ struct Boosting<'a> {
     thresholds: Vec<Vec<f64>>,
     /// Per feature and row the number of thresholds at or below the value.
     bins: Vec<Vec<u8>>,
+    /// Per row its bins, where they are not the most frequent ones of their features.
+    unusual: Vec<Vec<u32>>,
+    /// Per feature its bins, numbered through, and the most frequent of them.
+    sections: Vec<(Range<usize>, usize)>,
     base: f64,
     outputs: Vec<f64>,
     /// First and second derivative of the loss by the output, per row.
     derivatives: Vec<[f64; 2]>,
     grown: u32,
+}
+
+/// For each bin of all features the sums of both derivatives, and the number of rows; nothing for the most frequent bin of each
+/// feature, which is what the others leave. Tables with hundreds of columns are 0 nearly everywhere.
+type Histogram = Vec<[f64; 3]>;
+
+/// A node that may be split.
+struct Unsplit {
+    rows: usize,
+    /// Sums of both derivatives.
+    total: [f64; 2],
+    weight: f64,
+    bounds: [f64; 2],
 }
 
 /// The best split of a node.
@@ -357,7 +375,17 @@ impl<'a> Boosting<'a> {
         let column = |j: usize| part.x.iter().skip(j).step_by(width).copied();
         let thresholds: Vec<Vec<f64>> = (0..width).map(|j| thresholds(column(j).collect())).collect();
         let bin = |j: usize, x: f32| thresholds[j].partition_point(|t| *t <= f64::from(x)) as u8;
-        let bins = (0..width).map(|j| column(j).map(|x| bin(j, x)).collect()).collect();
+        let bins: Vec<Vec<u8>> = (0..width).map(|j| column(j).map(|x| bin(j, x)).collect()).collect();
+        let (mut sections, mut unusual, mut first) = (Vec::new(), vec![Vec::new(); part.len()], 0);
+        for (bins, thresholds) in bins.iter().zip(&thresholds) {
+            let usual = most_frequent(bins);
+            for (row, bin) in bins.iter().enumerate().filter(|(_, bin)| **bin != usual) {
+                unusual[row].push((first + usize::from(*bin)) as u32);
+            }
+            let next = first + thresholds.len() + 1;
+            sections.push((first..next, first + usize::from(usual)));
+            first = next;
+        }
         let mean = part.y.iter().map(|y| f64::from(*y)).sum::<f64>() / part.len() as f64;
         let base = match task {
             Task::Binary => {
@@ -368,7 +396,21 @@ impl<'a> Boosting<'a> {
             Task::Regression { .. } => mean,
         };
         let (outputs, derivatives) = (vec![base; part.len()], vec![[0.0; 2]; part.len()]);
-        Self { task, directions, settings, seed, part, thresholds, bins, base, outputs, derivatives, grown: 0 }
+        Self {
+            task,
+            directions,
+            settings,
+            seed,
+            part,
+            thresholds,
+            bins,
+            unusual,
+            sections,
+            base,
+            outputs,
+            derivatives,
+            grown: 0,
+        }
     }
 
     /// One more tree.
@@ -397,7 +439,8 @@ impl<'a> Boosting<'a> {
         let columns = sample(self.directions.0.len(), self.settings.colsample);
         let mut tree = Tree(Vec::new());
         let everything = [f64::NEG_INFINITY, f64::INFINITY];
-        self.grow_node(&mut tree, &mut rows, &columns, self.settings.depth, everything);
+        let histogram = self.histogram(&rows);
+        self.grow_node(&mut tree, &mut rows, histogram, &columns, self.settings.depth, everything);
         for (output, x) in self.outputs.iter_mut().zip(self.part.x.chunks(self.directions.0.len())) {
             *output += tree.output(x);
         }
@@ -406,7 +449,15 @@ impl<'a> Boosting<'a> {
     }
 
     /// Adds the node of some rows and all below it, with weights within `bounds`, and gives its number.
-    fn grow_node(&self, tree: &mut Tree, rows: &mut [usize], columns: &[usize], depth: u32, bounds: [f64; 2]) -> usize {
+    fn grow_node(
+        &self,
+        tree: &mut Tree,
+        rows: &mut [usize],
+        histogram: Histogram,
+        columns: &[usize],
+        depth: u32,
+        bounds: [f64; 2],
+    ) -> usize {
         let total =
             rows.iter().fold([0.0; 2], |[g, h], row| [g + self.derivatives[*row][0], h + self.derivatives[*row][1]]);
         let weight = self.weight(total, bounds);
@@ -415,7 +466,8 @@ impl<'a> Boosting<'a> {
         if depth == 0 || total[1] < 2.0 * self.settings.min_child_weight {
             return number;
         }
-        let candidates = columns.iter().filter_map(|j| self.best_split(*j, rows, total, weight, bounds));
+        let node = Unsplit { rows: rows.len(), total, weight, bounds };
+        let candidates = columns.iter().filter_map(|j| self.best_split(*j, &histogram, &node));
         // The first of equals, so that the order of columns decides and not chance.
         let best = candidates.reduce(|best, next| if next.gain > best.gain { next } else { best });
         let Some(Candidate { feature, bin, weights, .. }) = best else { return number };
@@ -429,33 +481,52 @@ impl<'a> Boosting<'a> {
         };
         let below = partition(rows, |row| usize::from(self.bins[feature][row]) <= bin);
         let (first, second) = rows.split_at_mut(below);
+        let mut histograms = [Vec::new(), Vec::new()];
+        if depth > 1 {
+            // The larger side is what the smaller one leaves.
+            let smaller = usize::from(second.len() < first.len());
+            histograms[smaller] = self.histogram(if smaller == 0 { first } else { second });
+            let mut larger = histogram;
+            for (sums, taken) in larger.iter_mut().zip(&histograms[smaller]) {
+                (0..3).for_each(|k| sums[k] -= taken[k]);
+            }
+            histograms[1 - smaller] = larger;
+        }
+        let [of_first, of_second] = histograms;
         let children = [
-            self.grow_node(tree, first, columns, depth - 1, child_bounds[0]),
-            self.grow_node(tree, second, columns, depth - 1, child_bounds[1]),
+            self.grow_node(tree, first, of_first, columns, depth - 1, child_bounds[0]),
+            self.grow_node(tree, second, of_second, columns, depth - 1, child_bounds[1]),
         ];
         tree.0[number] = Node::Split { feature, threshold: self.thresholds[feature][bin], children };
         number
     }
 
-    fn best_split(
-        &self,
-        feature: usize,
-        rows: &[usize],
-        total: [f64; 2],
-        weight: f64,
-        bounds: [f64; 2],
-    ) -> Option<Candidate> {
-        let splits = self.thresholds[feature].len();
-        let mut histogram = vec![[0.0; 2]; splits + 1];
+    fn histogram(&self, rows: &[usize]) -> Histogram {
+        let mut histogram = vec![[0.0; 3]; self.sections.last().map_or(0, |(bins, _)| bins.end)];
         for row in rows {
-            let (bin, [g, h]) = (usize::from(self.bins[feature][*row]), self.derivatives[*row]);
-            histogram[bin][0] += g;
-            histogram[bin][1] += h;
+            let [g, h] = self.derivatives[*row];
+            for bin in &self.unusual[*row] {
+                let sums = &mut histogram[*bin as usize];
+                *sums = [sums[0] + g, sums[1] + h, sums[2] + 1.0];
+            }
         }
+        histogram
+    }
+
+    fn best_split(&self, feature: usize, histogram: &Histogram, node: &Unsplit) -> Option<Candidate> {
+        let &Unsplit { total, weight, bounds, .. } = node;
+        let (bins, usual) = &self.sections[feature];
+        // Sums of nothing are 0, whatever rounding has left of them.
+        let sums = |bin: usize| if histogram[bin][2] > 0.0 { histogram[bin] } else { [0.0; 3] };
+        let others =
+            bins.clone().map(sums).fold([0.0; 3], |sum, one| [sum[0] + one[0], sum[1] + one[1], sum[2] + one[2]]);
+        let of_usual =
+            if others[2] < node.rows as f64 { [total[0] - others[0], total[1] - others[1]] } else { [0.0; 2] };
+        let of_bin = |bin: usize| if bin == *usual { of_usual } else { [sums(bin)[0], sums(bin)[1]] };
         let unsplit = self.reduction(total, weight);
         let mut best: Option<Candidate> = None;
         let mut left = [0.0; 2];
-        for (bin, [g, h]) in histogram[..splits].iter().enumerate() {
+        for (bin, [g, h]) in bins.clone().skip(1).map(|next| of_bin(next - 1)).enumerate() {
             left = [left[0] + g, left[1] + h];
             let right = [total[0] - left[0], total[1] - left[1]];
             if left[1].min(right[1]) < self.settings.min_child_weight {
@@ -485,6 +556,12 @@ impl<'a> Boosting<'a> {
     fn reduction(&self, [g, h]: [f64; 2], weight: f64) -> f64 {
         -(2.0 * g * weight + (h + self.settings.l2) * weight * weight)
     }
+}
+
+fn most_frequent(bins: &[u8]) -> u8 {
+    let mut counts = [0_u32; BINS];
+    bins.iter().for_each(|bin| counts[usize::from(*bin)] += 1);
+    (0..=u8::MAX).max_by_key(|bin| counts[usize::from(*bin)]).expect("there are 256 bins")
 }
 
 /// Where a feature with these values may be split: between neighbours, or at quantiles if there are too many.
