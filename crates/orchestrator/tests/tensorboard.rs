@@ -159,7 +159,9 @@ fn the_numbers_are_those_of_the_metrics_also_of_a_run_that_was_killed() {
         let mut child = orchestrator(&arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begun = folder.join(format!("tensorboard/round-{:02}", kills + 1));
         let deadline = Instant::now() + Duration::from_secs(60);
-        while !begun.exists() && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+        // The folder is there a moment before its file.
+        let has_begun = || fs::read_dir(&begun).is_ok_and(|mut files| files.next().is_some());
+        while !has_begun() && child.try_wait().unwrap().is_none() && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(1));
         }
         child.kill().unwrap();
