@@ -77,6 +77,14 @@ fn run(programme: &Programme, limits: &Limits) -> Outcome {
         HighsModelStatus::Optimal => Outcome { status: Status::Optimal, incumbent: Some(incumbent()), bound },
         HighsModelStatus::Infeasible => Outcome::without_solution(Status::Infeasible),
         HighsModelStatus::Unbounded => Outcome::without_solution(Status::Unbounded),
+        // Its presolve may still say so of programmes with integers. Without costs only one of the two is possible.
+        HighsModelStatus::UnboundedOrInfeasible if programme.columns.iter().any(|column| column.objective != 0.0) => {
+            let mut free = programme.clone();
+            free.columns.iter_mut().for_each(|column| column.objective = 0.0);
+            let outcome = run(&free, &Limits::time(limits.time_limit));
+            if outcome.status == Status::Optimal { Outcome::without_solution(Status::Unbounded) } else { outcome }
+        }
+        HighsModelStatus::UnboundedOrInfeasible => Outcome::without_solution(Status::Infeasible),
         HighsModelStatus::ReachedTimeLimit => {
             let found = incumbent();
             let usable = !linear && programme.violation(&found.values) <= super::FEASIBILITY_TOL;
