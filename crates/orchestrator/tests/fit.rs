@@ -184,30 +184,44 @@ fn without_time_there_is_an_honest_gap() {
     assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("No network of this kind was found"));
 }
 
+/// What is left in the folder of a run that Ctrl-C stops once a line of its progress has these words.
+fn interrupted(config: &str, folder: &Path, settings: &[&str], words: &str) -> serde_json::Value {
+    let mut command = orchestrator(&["fit", config, "--out", folder.to_str().unwrap()]);
+    command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut progress = String::new();
+    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
+        let line = line.unwrap();
+        // A second signal would end it at once.
+        if line.contains(words) && !progress.contains(words) {
+            Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+        }
+        progress += &(line + "\n");
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{progress}");
+    let record = json(&fs::read(folder.join("optimum.json")).unwrap());
+    assert_eq!((&record["interrupted"], &record["exit_code"]), (&true.into(), &130.into()));
+    record
+}
+
 /// The best network of gradient training is known before the long search begins.
 #[test]
 fn what_is_known_when_it_is_interrupted_is_kept() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("run");
-    let mut command = orchestrator(&["fit", "configs/exact_cancer.toml", "--out", folder.to_str().unwrap()]);
-    command.args(["--set", "select.rows=64", "--set", "solver.time_limit_s=300", "--set", "gradient.starts=4"]);
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut progress = String::new();
-    for line in BufReader::new(child.stderr.take().unwrap()).lines() {
-        let line = line.unwrap();
-        progress += &(line.clone() + "\n");
-        // The clock; a second signal would end it at once.
-        if line.contains(" s  objective ") {
-            Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-        }
-    }
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{progress}");
-    let record = json(&fs::read(folder.join("optimum.json")).unwrap());
-    assert_eq!((&record["interrupted"], &record["exit_code"]), (&true.into(), &130.into()));
+    let settings = ["select.rows=64", "solver.time_limit_s=300", "gradient.starts=4"];
+    // The clock, after ten seconds of search.
+    let record = interrupted("configs/exact_cancer.toml", &folder, &settings, " s  objective ");
     let [objective, best] = [&record["objective"], &record["gradient"]["best"]].map(|value| value.as_f64().unwrap());
     assert!(objective <= best + 1e-4 && record["bound"].as_f64().unwrap() <= objective, "{record}");
     assert!(Model::load(&folder.join("model.safetensors")).is_ok());
     assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("Stopped. Not proven optimal"));
+
+    // What gradient training found need not be monotone, and is not delivered as if it were.
+    let folder = temporary.path().join("monotone");
+    let record = interrupted("configs/exact_compas_monotone.toml", &folder, &[], "gradient training: ");
+    assert_eq!((&record["status"], &record["objective"]), (&"nothing_found".into(), &serde_json::Value::Null));
+    assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("Stopped. No monotone network of this kind"));
 }
 
 /// Where products are relaxed the bound is below the best network, and waiting does not help.

@@ -168,7 +168,8 @@ pub enum Loss {
     Squared,
     /// `max(0, 1 - least m)`
     Hinge,
-    /// 1 where the least `m` is below `margin`.
+    /// 1 where the least `m` is below `margin`. A bound is about networks that keep it exactly; a stored network may miss it by 1e-5
+    /// and counts as right.
     ZeroOne {
         /// At least 0.001, so that no tolerance decides.
         margin: f64,

@@ -9,6 +9,7 @@ mod breast_cancer;
 mod brute_force;
 mod certified;
 mod convex;
+mod enumeration;
 mod random_problems;
 mod regressions;
 mod structure;

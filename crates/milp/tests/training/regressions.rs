@@ -151,13 +151,17 @@ fn a_grid_that_jumps_over_zero_cannot_be_switched_off() {
     assert_eq!((optimum.end, optimum.objective), (End::Optimal, Some(0.0)));
 }
 
+/// One weight whose input has a gate.
+fn one_gate() -> (Problem, Gate) {
+    let gates = Gates { inputs: Some(0.0), ..Gates::default() };
+    let layer = Parameters { gates, ..Parameters::new(1, WeightDomain::integers(0, 1), fixed(&[0.0])) };
+    (bare(1, vec![Layer::Dense(layer)], &[1.0], &[1.0]), Gate::Input { layer: 0, input: 0 })
+}
+
 /// A gate that is named twice is one gate.
 #[test]
 fn a_limit_may_name_a_gate_twice() {
-    let gates = Gates { inputs: Some(0.0), ..Gates::default() };
-    let layer = Parameters { gates, ..Parameters::new(1, WeightDomain::integers(0, 1), fixed(&[0.0])) };
-    let mut problem = bare(1, vec![Layer::Dense(layer)], &[1.0], &[1.0]);
-    let gate = Gate::Input { layer: 0, input: 0 };
+    let (mut problem, gate) = one_gate();
     problem.constraints = vec![Constraint::AtMost { gates: vec![gate, gate], count: 1 }];
     let optimum = solve(&problem).optimum;
     assert_eq!((optimum.end, optimum.objective), (End::Optimal, Some(0.0)));
@@ -166,10 +170,7 @@ fn a_limit_may_name_a_gate_twice() {
 /// A clause with both sides of a gate says nothing, one without literals cannot hold.
 #[test]
 fn clauses_without_columns() {
-    let gates = Gates { inputs: Some(0.0), ..Gates::default() };
-    let layer = Parameters { gates, ..Parameters::new(1, WeightDomain::integers(0, 1), fixed(&[0.0])) };
-    let mut problem = bare(1, vec![Layer::Dense(layer)], &[1.0], &[1.0]);
-    let gate = Gate::Input { layer: 0, input: 0 };
+    let (mut problem, gate) = one_gate();
     problem.constraints = vec![Constraint::Clause(vec![(gate, true), (gate, false)])];
     let optimum = solve(&problem).optimum;
     assert_eq!((optimum.end, optimum.objective), (End::Optimal, Some(0.0)));

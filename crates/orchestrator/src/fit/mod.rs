@@ -67,6 +67,9 @@ struct Record<'a> {
     kept: Option<&'a [bool]>,
     /// Which channels of the gate layers are open.
     open: Option<&'a [Vec<bool>]>,
+    /// Whether the bound is about monotone networks alone.
+    #[serde(skip)]
+    is_certified_training: bool,
     /// Of certified training.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     rounds: &'a Vec<RoundRecord>,
@@ -173,6 +176,7 @@ pub fn fit(args: &FitArgs) -> Result<u8> {
 
     let mut record = Record::new(args, &found, &samples, begun);
     record.run = folder.path().into();
+    record.is_certified_training = search.is_certified();
     record.path = path;
     record.gradient = descents.map(|descents| GradientRecord::new(descents.objectives, &found, &config));
     let certified = deliver(&folder, &samples, &found, directions.as_ref(), &mut record)?;
@@ -309,6 +313,7 @@ impl<'a> Record<'a> {
             weights: fitted.map(|fitted| &fitted.weights[..]),
             kept: fitted.map(|fitted| &fitted.kept[..]),
             open: fitted.map(|fitted| &fitted.open[..]),
+            is_certified_training: false,
             rounds: &found.rounds,
             by_anchors: found.by_anchors,
             certification: None,

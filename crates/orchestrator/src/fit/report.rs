@@ -86,7 +86,7 @@ fn number(value: Option<f64>) -> String {
 /// What a run came to, in a line or two.
 fn verdict(record: &Record) -> String {
     let stopped = if record.interrupted { "Stopped. " } else { "" };
-    let what = if record.rounds.is_empty() { "network of this kind" } else { "monotone network of this kind" };
+    let what = if record.is_certified_training { "monotone network of this kind" } else { "network of this kind" };
     let found = match record.status {
         "optimal" => {
             format!("Proven optimal: no {what} has an objective below {}, up to the tolerance.", number(record.bound))

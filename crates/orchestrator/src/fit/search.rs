@@ -56,6 +56,11 @@ pub struct RoundRecord {
 }
 
 impl Search<'_> {
+    /// Whether it goes on until a network is certified.
+    pub fn is_certified(&self) -> bool {
+        self.config.monotone.as_ref().is_some_and(|monotone| monotone.form == Form::Certified)
+    }
+
     /// Solves the problem. An interrupt ends it at once, with what is known by then.
     ///
     /// # Errors
@@ -63,8 +68,7 @@ impl Search<'_> {
     pub fn run(&self, problem: &Problem, start: Option<Vec<LayerWeights>>) -> Result<Found> {
         let (problem, options) = (problem.clone(), Options { start, ..self.config.options() });
         let solver = self.config.solver.name.get().expect("checked with the configuration");
-        if let (Some(monotone), Some(directions)) = (&self.config.monotone, self.directions)
-            && monotone.form == Form::Certified
+        if let (Some(monotone), Some(directions), true) = (&self.config.monotone, self.directions, self.is_certified())
         {
             let domain = Domain::new(self.samples.input_box.clone(), Vec::new(), Vec::new())?;
             let (directions, rounds) = (directions.clone(), monotone.rounds);
