@@ -46,7 +46,15 @@ fn hard(size: usize, seed: u64) -> Programme {
     programme
 }
 
+/// What every solver has to do.
 fn conformance(solver: &dyn Solver) {
+    optima(solver);
+    programmes_without_optimum(solver);
+    cutoffs(solver);
+    limits(solver);
+}
+
+fn optima(solver: &dyn Solver) {
     let mut lp = Programme::new("lp");
     let x = lp.continuous("x", (0.0, 4.0), -1.0);
     let y = lp.continuous("y", (-3.0, INF), -2.0);
@@ -75,7 +83,9 @@ fn conformance(solver: &dyn Solver) {
     assert!(outcome.incumbent.unwrap().values.iter().all(|v| (v - v.round()).abs() < 1e-6));
     rounding.row("odd", [(k, 2.0), (m, -2.0)], (0.5, 1.5));
     assert_eq!(solve(solver, &rounding).status, Status::Infeasible, "{}", solver.name());
+}
 
+fn programmes_without_optimum(solver: &dyn Solver) {
     for integer in [false, true] {
         let mut empty = Programme::new("infeasible");
         let x = empty.continuous("x", (0.0, 1.0), 1.0);
@@ -110,7 +120,9 @@ fn conformance(solver: &dyn Solver) {
     let mut wrong = Programme::new("wrong");
     wrong.continuous("x", (0.0, 1.0), f64::NAN);
     assert!(matches!(solve(solver, &wrong).status, Status::Failed(_)));
+}
 
+fn cutoffs(solver: &dyn Solver) {
     let small = hard(12, 1);
     let best = optimum(solver, &small);
     for margin in [1.0, 1e-3, 1e-5] {
@@ -126,7 +138,9 @@ fn conformance(solver: &dyn Solver) {
     assert_eq!(below(solver, &shifted, best + 99.9).status, Status::Infeasible);
     assert_eq!(below(solver, &shifted, best + 100.1).status, Status::Optimal);
     close(optimum(solver, &shifted), best + 100.0);
+}
 
+fn limits(solver: &dyn Solver) {
     let start = Instant::now();
     let limited = solver.solve(&hard(80, 2), &Limits::time(Duration::from_millis(300)));
     assert_eq!(limited.status, Status::LimitReached, "{}", solver.name());
