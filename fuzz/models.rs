@@ -24,11 +24,8 @@ fn block(inputs: usize, weights: &[f32], bias: &[f32], second: &[f32]) -> Block 
 
 /// Increasing in the first input; the others are free.
 fn model(network: Network, domain: Domain) -> Model {
-    let feature = |j| ModelFeature {
-        name: format!("x{j}"),
-        direction: if j == 0 { Direction::Increasing } else { Direction::Free },
-        minimum: 0.0,
-        maximum: 1.0,
+    let feature = |j| {
+        ModelFeature::linear(format!("x{j}"), if j == 0 { Direction::Increasing } else { Direction::Free }, 0.0, 1.0)
     };
     let target = Target::Regression { column: "y".into(), minimum: 0.0, maximum: 1.0 };
     Model { features: (0..domain.inputs()).map(feature).collect(), network, domain, target }

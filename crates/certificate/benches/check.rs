@@ -31,7 +31,7 @@ fn model() -> Model {
     let first = Affine::new(INPUTS, first, bias).unwrap();
     let second = Affine::new(NEURONS + 1, second, vec![0.0]).unwrap();
     let direction = |j| if j == 0 { Direction::Increasing } else { Direction::Free };
-    let feature = |j| ModelFeature { name: format!("x{j}"), direction: direction(j), minimum: 0.0, maximum: 1.0 };
+    let feature = |j| ModelFeature::linear(format!("x{j}"), direction(j), 0.0, 1.0);
     Model {
         network: Network::new(vec![Block::new(first, Activation::Relu, second).unwrap()], vec![]).unwrap(),
         features: (0..INPUTS).map(feature).collect(),

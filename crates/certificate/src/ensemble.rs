@@ -128,7 +128,7 @@ mod tests {
     }
 
     fn model(network: Network) -> Model {
-        let feature = |name: &str, direction| ModelFeature { name: name.into(), direction, minimum: 0.0, maximum: 1.0 };
+        let feature = |name: &str, direction| ModelFeature::linear(name, direction, 0.0, 1.0);
         let features = vec![feature("a", Direction::Increasing), feature("b", Direction::Free)];
         let target = Target::Regression { column: "y".into(), minimum: 0.0, maximum: 1.0 };
         Model { network, features, domain: Domain::unit_cube(2), target }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Activation, Affine, Block, Boundary, Direction, Domain, Error, MonotoneFeatures, Network, Result, Specification,
-    write_atomically,
+    Activation, Affine, Block, Boundary, Direction, Domain, Error, Interval, MonotoneFeatures, Network, Result, Scale,
+    Specification, write_atomically,
 };
 
 /// A trained network with what is needed to use it and to say what was proved about it.
@@ -36,6 +36,26 @@ pub struct ModelFeature {
     pub minimum: f64,
     /// Raw value that becomes 1.
     pub maximum: f64,
+    /// How the values between them are spread.
+    #[serde(default, skip_serializing_if = "Scale::is_linear")]
+    pub scale: Scale,
+}
+
+impl ModelFeature {
+    /// A feature whose values from `minimum` to `maximum` are scaled in proportion.
+    pub fn linear(name: impl Into<String>, direction: Direction, minimum: f64, maximum: f64) -> Self {
+        Self { name: name.into(), direction, minimum, maximum, scale: Scale::Linear }
+    }
+
+    /// The raw value that the network's input `x` stands for.
+    pub fn raw(&self, x: f64) -> f64 {
+        self.scale.from_unit(Interval::new(self.minimum, self.maximum), x)
+    }
+
+    /// The network's input for a raw value.
+    pub fn scaled(&self, raw: f64) -> f64 {
+        self.scale.to_unit(Interval::new(self.minimum, self.maximum), raw)
+    }
 }
 
 /// What the output of a model means.
@@ -263,7 +283,6 @@ fn read_layer(tensors: &SafeTensors, name: &str) -> std::result::Result<Affine, 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Interval;
 
     fn model() -> Model {
         let layer = |inputs, outputs, scale: f32| {
@@ -272,11 +291,19 @@ mod tests {
         };
         let block = |inputs| Block::new(layer(inputs, 3, 0.1), Activation::Relu, layer(3, 2, 0.7)).unwrap();
         let boundary = Boundary { activation: Activation::Clamp, monotone: vec![true, false] };
-        let feature =
-            |name: &str, direction| ModelFeature { name: name.into(), direction, minimum: 0.0, maximum: 38.0 };
+        let feature = |name: &str, direction, scale| ModelFeature {
+            name: name.into(),
+            direction,
+            minimum: 0.0,
+            maximum: 38.0,
+            scale,
+        };
         Model {
             network: Network::new(vec![block(2), block(2)], vec![boundary]).unwrap(),
-            features: vec![feature("priors", Direction::Increasing), feature("age", Direction::Free)],
+            features: vec![
+                feature("priors", Direction::Increasing, Scale::Symlog),
+                feature("age", Direction::Free, Scale::Linear),
+            ],
             domain: Domain::from_box(vec![Interval::new(0.0, 1.0); 2]).unwrap(),
             target: Target::Binary { column: "recid".into(), positive: "1".into() },
         }

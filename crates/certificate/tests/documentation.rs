@@ -19,15 +19,11 @@ fn model() -> Model {
     let first = Affine::new(2, vec![1.0, 1.0, 1.0, -1.0, 1.0, 0.0, 1.0, 0.25], vec![-1.0, 0.0, -0.75, -1.0]).unwrap();
     let second = Affine::new(4, vec![2.0, 2.0, -0.5, -0.5], vec![0.0]).unwrap();
     let block = Block::new(first, Activation::Relu, second).unwrap();
-    let feature = |name: &str, direction, minimum, maximum| {
-        let name = name.into();
-        ModelFeature { name, direction, minimum, maximum }
-    };
     Model {
         network: Network::new(vec![block], vec![]).unwrap(),
         features: vec![
-            feature("priors", Direction::Increasing, 0.0, 40.0),
-            feature("age", Direction::Free, 18.0, 98.0),
+            ModelFeature::linear("priors", Direction::Increasing, 0.0, 40.0),
+            ModelFeature::linear("age", Direction::Free, 18.0, 98.0),
         ],
         domain: Domain::unit_cube(2),
         target: Target::Regression { column: "score".into(), minimum: 0.0, maximum: 1.0 },

@@ -73,12 +73,7 @@ impl Claim {
     }
 
     fn model(&self) -> Model {
-        let feature = |(j, direction): (usize, &Direction)| ModelFeature {
-            name: format!("x{j}"),
-            direction: *direction,
-            minimum: 0.0,
-            maximum: 1.0,
-        };
+        let feature = |(j, direction): (usize, &Direction)| ModelFeature::linear(format!("x{j}"), *direction, 0.0, 1.0);
         Model {
             network: self.network.clone(),
             features: self.specification.directions.0.iter().enumerate().map(feature).collect(),

@@ -346,9 +346,14 @@ impl Comparer<'_> {
     fn run(&mut self, method: &Method, place: &Place, data: &DataSet) -> Result<Option<Vec<Tested>>> {
         match &method.kind {
             Kind::Network(config) => {
+                let mut config = config.clone();
+                config.data.split = Some(place.split.clone());
+                config.data.split_seed = place.seed;
+                // Its own, because the two may scale the features differently.
+                let data = config.data.load()?;
                 let mut found = Vec::new();
                 for k in 0..self.seeds {
-                    let Some(run) = self.network(method, config, place, data, config.seed + k)? else {
+                    let Some(run) = self.network(method, &config, place, &data, config.seed + k)? else {
                         return Ok(None);
                     };
                     found.push(run);
@@ -369,8 +374,6 @@ impl Comparer<'_> {
     ) -> Result<Option<Tested>> {
         let mut config = config.clone();
         config.seed = seed;
-        config.data.split = Some(place.split.clone());
-        config.data.split_seed = place.seed;
         let path = self.out.join(&method.name).join(format!("{}-{seed}", place.name));
         let begun = path.join("config.toml").exists();
         let folder = if begun {

@@ -7,7 +7,7 @@ use milp::Tightening;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use train::baselines::min_max;
-use train::data::{DataSet, DomainKind, Task};
+use train::data::{DataSet, DomainKind, Scales, Task};
 use train::penalty::{GradientPenalty, Pooling};
 use train::{Architecture, Backend, Training};
 
@@ -61,6 +61,9 @@ pub struct Data {
     /// Seed of a random split, in place of the manifest's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
+    /// `declared` (those of the manifest) or `linear`.
+    #[serde(default, skip_serializing_if = "is_declared")]
+    pub scale: Scales,
     /// Where the network has to be monotone.
     #[serde(default = "default_domain")]
     pub domain: DomainKind,
@@ -78,6 +81,9 @@ pub struct Source {
     /// Seed of a random split, in place of the manifest's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub split_seed: Option<u64>,
+    /// `declared` (those of the manifest) or `linear`.
+    #[serde(default, skip_serializing_if = "is_declared")]
+    pub scale: Scales,
 }
 
 impl Data {
@@ -86,7 +92,7 @@ impl Data {
     /// # Errors
     /// If it cannot be read or has no such split.
     pub fn load(&self) -> Result<DataSet> {
-        Ok(DataSet::load(&self.manifest, self.split.as_deref(), self.split_seed)?)
+        Ok(DataSet::load_scaled(&self.manifest, self.split.as_deref(), self.split_seed, self.scale)?)
     }
 }
 
@@ -96,8 +102,12 @@ impl Source {
     /// # Errors
     /// If it cannot be read or has no such split.
     pub fn load(&self) -> Result<DataSet> {
-        Ok(DataSet::load(&self.manifest, self.split.as_deref(), self.split_seed)?)
+        Ok(DataSet::load_scaled(&self.manifest, self.split.as_deref(), self.split_seed, self.scale)?)
     }
+}
+
+fn is_declared(scales: &Scales) -> bool {
+    *scales == Scales::Declared
 }
 
 fn one() -> u32 {

@@ -5,10 +5,10 @@ mod during_training;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use certificate::{Domain, Model, ModelFeature, Network, Specification};
+use certificate::{Domain, Model, Network, Specification};
 use milp::{Control, NetworkReport, Options};
 use serde::{Deserialize, Serialize};
-use train::data::DataSet;
+use train::data::{DataSet, Feature};
 use train::trees::distil;
 use train::{Candidate, Epoch, Trainer, constant_loss};
 
@@ -445,14 +445,8 @@ impl<'a> Escalation<'a> {
 
 /// A network with all that its file has to say.
 pub fn model(config: &Config, data: &DataSet, network: Network) -> Model {
-    let features = data.features.iter().map(|feature| ModelFeature {
-        name: feature.name.clone(),
-        direction: feature.direction,
-        minimum: feature.range.lower,
-        maximum: feature.range.upper,
-    });
-    let domain = data.domain(config.data.domain);
-    Model { network, features: features.collect(), domain, target: data.target.clone() }
+    let features = data.features.iter().map(Feature::of_a_model).collect();
+    Model { network, features, domain: data.domain(config.data.domain), target: data.target.clone() }
 }
 
 fn checkpoint_name(folder: &str, attempt: u32) -> String {

@@ -68,7 +68,7 @@ impl Slice {
 
     fn draw(&self, data: &DataSet, text: &mut String) -> Result<(), Box<dyn std::error::Error>> {
         let feature = &data.features[self.feature];
-        let raw = |x: f64| feature.range.lower + x * (feature.range.upper - feature.range.lower);
+        let raw = |x: f64| feature.raw(x);
         let values = || self.points.iter().flat_map(|(_, before, after)| [*before, *after]);
         let (low, high) = (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max));
         let room = 0.05 * (high - low).max(1e-9);

@@ -77,8 +77,7 @@ pub fn domain_and_directions(model: &Model, checked: &Checked) -> String {
     let mut text = String::new();
     let sides = checked.domain.input_box();
     for (j, feature) in model.features.iter().enumerate() {
-        let raw = |x: f64| feature.minimum + x * (feature.maximum - feature.minimum);
-        let (lower, upper) = (raw(sides[j].lower), raw(sides[j].upper));
+        let (lower, upper) = (feature.raw(sides[j].lower), feature.raw(sides[j].upper));
         let direction = word(checked.specification.directions.0[j]);
         let kind = if checked.domain.one_hot().iter().flatten().any(|&member| member == j) {
             ", one of its group"
@@ -213,8 +212,7 @@ fn counterexample(text: &mut String, data: &DataSet, pair: &Counterexample) {
     line!(text, "falls by {:.3e} (computed without rounding).\n", approximate(&pair.drop));
     line!(text, "| feature | first | second |\n|---|---|---|");
     for (j, feature) in data.features.iter().enumerate() {
-        let raw = |x: f64| feature.range.lower + x * (feature.range.upper - feature.range.lower);
-        let (a, b) = (raw(approximate(&pair.lower[j])), raw(approximate(&pair.upper[j])));
+        let [a, b] = [&pair.lower[j], &pair.upper[j]].map(|x| feature.raw(approximate(x)));
         line!(text, "| {} | {a} | {b} |", feature.name);
     }
     line!(text, "");

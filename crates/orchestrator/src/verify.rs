@@ -243,7 +243,7 @@ fn text(model: &Model, specification: &Specification, findings: &Findings) -> St
         let (row, name) = (specification.rows.describe(pair.row), &model.features[pair.input].name);
         line(format!("{row} falls by {:.3e} when nothing but {name} moves in its direction", approximate(&pair.drop)));
         for (feature, (a, b)) in model.features.iter().zip(pair.lower.iter().zip(&pair.upper)) {
-            let raw = |x| feature.minimum + approximate(x) * (feature.maximum - feature.minimum);
+            let raw = |x| feature.raw(approximate(x));
             line(match a == b {
                 true => format!("  {}: {}", feature.name, raw(a)),
                 false => format!("  {}: {} -> {}", feature.name, raw(a), raw(b)),

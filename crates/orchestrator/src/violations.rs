@@ -165,8 +165,7 @@ fn table(model: &Model, report: &NetworkReport) -> Vec<Derivative> {
 
 /// A value of a feature in its own unit.
 fn raw(model: &Model, j: usize, x: &BigRational) -> f64 {
-    let feature = &model.features[j];
-    feature.minimum + approximate(x) * (feature.maximum - feature.minimum)
+    model.features[j].raw(approximate(x))
 }
 
 /// Violating partners of single rows.

@@ -16,8 +16,7 @@ use serde_json::Value;
 /// good = 4, bad = max(0, dose + 0.05 weight + 3 (blue) - 1), in the attributes' own units.
 fn model(folder: &Path) -> PathBuf {
     let layer = Affine::new(4, vec![0.0, 0.0, 0.0, 0.0, 10.0, 5.0, 0.0, 3.0], vec![4.0, -1.0]).unwrap();
-    let feature =
-        |name: &str, maximum| ModelFeature { name: name.into(), direction: Direction::Free, minimum: 0.0, maximum };
+    let feature = |name: &str, maximum| ModelFeature::linear(name, Direction::Free, 0.0, maximum);
     let steps = vec![IntegerFeature { input: 0, steps: 10 }];
     let model = Model {
         network: Network::from_layers(vec![layer], true).unwrap(),

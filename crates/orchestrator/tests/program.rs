@@ -627,7 +627,7 @@ fn two_outputs(folder: &Path) -> PathBuf {
     use certificate::{Activation, Affine, Block, Direction, Domain, Model, ModelFeature, Network, Target};
     let first = Affine::new(2, vec![1.0, 1.0, 1.0, -1.0, 1.0, 0.0, 1.0, 0.25], vec![-1.0, 0.0, -0.75, -1.0]).unwrap();
     let second = Affine::new(4, vec![1.0, 2.0, 0.0, 0.0, -1.0, 0.0, 0.5, 0.5], vec![0.0; 2]).unwrap();
-    let feature = |name: &str, direction| ModelFeature { name: name.into(), direction, minimum: 0.0, maximum: 40.0 };
+    let feature = |name: &str, direction| ModelFeature::linear(name, direction, 0.0, 40.0);
     let model = Model {
         network: Network::new(vec![Block::new(first, Activation::Relu, second).unwrap()], vec![]).unwrap(),
         features: vec![feature("priors", Direction::Increasing), feature("age", Direction::Free)],

@@ -597,6 +597,8 @@ fn partition(rows: &mut [usize], passes: impl Fn(usize) -> bool) -> usize {
 mod tests {
     use std::path::Path;
 
+    use certificate::Scale;
+
     use super::*;
     use crate::data::{Feature, FeatureKind};
 
@@ -626,6 +628,7 @@ mod tests {
             name: "x".into(),
             direction: *direction,
             range,
+            scale: Scale::Linear,
             kind: FeatureKind::Real,
             clamped: 0,
         };

@@ -21,12 +21,7 @@ pub fn box_domain(sides: &[(f64, f64)]) -> Domain {
 }
 
 pub fn model(network: Network, domain: Domain, directions: &[Direction]) -> Model {
-    let feature = |(j, direction): (usize, &Direction)| ModelFeature {
-        name: format!("x{j}"),
-        direction: *direction,
-        minimum: 0.0,
-        maximum: 1.0,
-    };
+    let feature = |(j, direction): (usize, &Direction)| ModelFeature::linear(format!("x{j}"), *direction, 0.0, 1.0);
     Model {
         network,
         features: directions.iter().enumerate().map(feature).collect(),

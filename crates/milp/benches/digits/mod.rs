@@ -58,12 +58,7 @@ pub fn train() -> Option<Model> {
     }
     let affine = |((weight, bias), inputs): ((Vec<f32>, Vec<f32>), usize)| Affine::new(inputs, weight, bias).ok();
     let layers: Option<Vec<_>> = layers.into_iter().zip(WIDTHS).map(affine).collect();
-    let feature = |k: usize| ModelFeature {
-        name: format!("pixel_{}_{}", k / 28, k % 28),
-        direction: Direction::Free,
-        minimum: 0.0,
-        maximum: 255.0,
-    };
+    let feature = |k: usize| ModelFeature::linear(format!("pixel_{}_{}", k / 28, k % 28), Direction::Free, 0.0, 255.0);
     Some(Model {
         network: Network::from_layers(layers?, false).ok()?,
         features: (0..784).map(feature).collect(),

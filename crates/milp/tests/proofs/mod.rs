@@ -11,7 +11,7 @@ pub fn model(block: &Block, domain: &Domain, query: Query) -> Model {
     let second = Affine::new(block.hidden(), block.second().row(query.row).to_vec(), vec![0.0]).unwrap();
     let block = Block::new(block.first().clone(), block.activation(), second).unwrap();
     let direction = |j: usize| if j == query.input { query.direction } else { Direction::Free };
-    let feature = |j| ModelFeature { name: format!("x{j}"), direction: direction(j), minimum: 0.0, maximum: 1.0 };
+    let feature = |j| ModelFeature::linear(format!("x{j}"), direction(j), 0.0, 1.0);
     Model {
         features: (0..block.inputs()).map(feature).collect(),
         network: Network::new(vec![block], vec![]).unwrap(),

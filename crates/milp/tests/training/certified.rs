@@ -31,12 +31,7 @@ fn certify(problem: &Problem, rounds: usize) -> Certified {
 
 /// The proofs of the search, in a file, as the checker sees them.
 fn checker_accepts(network: &Network, report: &NetworkReport) {
-    let feature = |(j, direction): (usize, &Direction)| ModelFeature {
-        name: format!("x{j}"),
-        direction: *direction,
-        minimum: 0.0,
-        maximum: 1.0,
-    };
+    let feature = |(j, direction): (usize, &Direction)| ModelFeature::linear(format!("x{j}"), *direction, 0.0, 1.0);
     let model = Model {
         features: directions().0.iter().enumerate().map(feature).collect(),
         network: network.clone(),

@@ -1,6 +1,6 @@
 use std::collections::BTreeMap;
 
-use certificate::Direction;
+use certificate::{Direction, Interval, Scale};
 use train::data::{DataSet, Feature, FeatureKind, Part, Task};
 
 use super::{Described, joined, with_commas};
@@ -64,7 +64,9 @@ fn number(feature: &Feature, kind: &str) -> String {
         0 => String::new(),
         count => format!(", {} values outside, moved to the nearer end", with_commas(count)),
     };
-    format!("{}: {kind}from {} to {}, {direction}{clamped}", feature.name, feature.range.lower, feature.range.upper)
+    let scale = if feature.scale == Scale::Symlog { " on a scale of ln(1 + x)" } else { "" };
+    let Interval { lower, upper } = feature.range;
+    format!("{}: {kind}from {lower} to {upper}{scale}, {direction}{clamped}", feature.name)
 }
 
 fn meaning(task: Task) -> String {

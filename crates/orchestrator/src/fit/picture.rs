@@ -145,8 +145,7 @@ mod tests {
     /// One line for each weight that is not 0, grey where a unit is not read, and names that XML could take for its own.
     #[test]
     fn what_is_pruned_is_not_drawn_or_grey() {
-        let feature =
-            |name: &str| ModelFeature { name: name.into(), direction: Direction::Free, minimum: 0.0, maximum: 1.0 };
+        let feature = |name: &str| ModelFeature::linear(name, Direction::Free, 0.0, 1.0);
         let samples = Samples {
             shape: Shape::list(2),
             train: (vec![], Targets::Classes(vec![])),

@@ -3,7 +3,7 @@
 use certificate::{Direction, Interval, ModelFeature, Shape, Target};
 use milp::training::{Loss, Targets};
 use train::Stream;
-use train::data::{self, Part, Task};
+use train::data::{Part, Task};
 use train::seeds::shuffle;
 
 use super::config::{Answer, Config, Images, Rows, Sample, Select, outputs};
@@ -97,10 +97,6 @@ fn of_data_set(config: &Config, wanted: &Source, select: &Select) -> Result<Samp
         (Task::Binary, ..) => return wrong("loss", "the target is a class; use hinge, zero_one or cross_entropy"),
         _ => return wrong("loss", "the target is a number; use l1 or squared"),
     };
-    let feature = |j: &usize| {
-        let data::Feature { name, direction, range, .. } = &data.features[*j];
-        ModelFeature { name: name.clone(), direction: *direction, minimum: range.lower, maximum: range.upper }
-    };
     let rows = rows(select, &data.fit)?;
     let all: Vec<usize> = (0..data.test.len()).collect();
     let take = |part: &Part, rows: &[usize]| {
@@ -116,7 +112,7 @@ fn of_data_set(config: &Config, wanted: &Source, select: &Select) -> Result<Samp
         shape: Shape::list(inputs.len()),
         train: take(&data.fit, &rows),
         test: (!all.is_empty()).then(|| take(&data.test, &all)),
-        features: inputs.iter().map(feature).collect(),
+        features: inputs.iter().map(|j| data.features[*j].of_a_model()).collect(),
         input_box: vec![Interval::new(0.0, 1.0); inputs.len()],
         target,
         source: format!(
@@ -155,11 +151,8 @@ fn of_images(config: &Config, images: &Images) -> Result<Samples> {
     }
     let (train, test) = digits::load(images)?;
     let side = images.side;
-    let pixel = |k: usize| ModelFeature {
-        name: format!("row {} column {}", k / side + 1, k % side + 1),
-        direction: Direction::Free,
-        minimum: 0.0,
-        maximum: 255.0,
+    let pixel = |k: usize| {
+        ModelFeature::linear(format!("row {} column {}", k / side + 1, k % side + 1), Direction::Free, 0.0, 255.0)
     };
     Ok(Samples {
         shape: Shape { channels: 1, height: side, width: side },
@@ -190,8 +183,7 @@ fn inline(config: &Config) -> Result<Samples> {
         Interval::new(of_input().fold(f64::INFINITY, f64::min), of_input().fold(f64::NEG_INFINITY, f64::max))
     };
     // As the samples stand: no scaling.
-    let feature =
-        |j: usize| ModelFeature { name: format!("x{}", j + 1), direction: Direction::Free, minimum: 0.0, maximum: 1.0 };
+    let feature = |j: usize| ModelFeature::linear(format!("x{}", j + 1), Direction::Free, 0.0, 1.0);
     let (targets, target) = inline_targets(config)?;
     Ok(Samples {
         shape,

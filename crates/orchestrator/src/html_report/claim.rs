@@ -195,7 +195,8 @@ pub fn features(run: &FinishedRun) -> Option<Section> {
             kind => {
                 let whole =
                     if matches!(kind, FeatureKind::Integer { .. }) { ", whole numbers in the data" } else { "" };
-                format!("{} to {}{whole}", run.raw(j, side.lower), run.raw(j, side.upper))
+                let scale = if feature.scale.is_linear() { "" } else { ", on a scale of ln(1 + x)" };
+                format!("{} to {}{whole}{scale}", run.raw(j, side.lower), run.raw(j, side.upper))
             }
         };
         let name =

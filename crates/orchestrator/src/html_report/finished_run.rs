@@ -5,7 +5,7 @@ use milp::NetworkReport;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use train::data::{DataSet, Manifest};
+use train::data::{DataSet, Feature, Manifest};
 
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -137,8 +137,7 @@ impl FinishedRun {
 
     /// A value of a feature in its own unit.
     pub fn raw(&self, feature: usize, x: f64) -> f64 {
-        let feature = &self.model.features[feature];
-        feature.minimum + x * (feature.maximum - feature.minimum)
+        self.model.features[feature].raw(x)
     }
 }
 
@@ -158,10 +157,11 @@ fn same_data(path: &Path, data: &DataSet, record: &Record, model: &Model) -> Res
         let message = format!("the data were changed since: {} had another checksum then", data.file.display());
         return Err(wrong(path, message));
     }
-    let own = model.features.iter().map(|feature| (&feature.name, feature.minimum, feature.maximum));
-    let now = data.features.iter().map(|feature| (&feature.name, feature.range.lower, feature.range.upper));
-    if !own.eq(now) {
-        return Err(wrong(path, "the data set's manifest was changed since: the model has other inputs or ranges"));
+    if !model.features.iter().cloned().eq(data.features.iter().map(Feature::of_a_model)) {
+        return Err(wrong(
+            path,
+            "the data set's manifest was changed since: the model has other inputs, ranges or scales",
+        ));
     }
     Ok(())
 }

@@ -99,9 +99,8 @@ impl Subject {
         let value = |column: &Column| match column.inputs[..] {
             [j] => {
                 let feature = &self.model.features[j];
-                let raw = feature.minimum + x[j] * (feature.maximum - feature.minimum);
                 // The way from the network's units and back leaves a tail.
-                Value::Number((1e9 * raw).round() / 1e9)
+                Value::Number((1e9 * feature.raw(x[j])).round() / 1e9)
             }
             _ => {
                 let chosen =
@@ -116,8 +115,7 @@ impl Subject {
     pub fn range_of(&self, attribute: usize) -> Option<(f64, f64)> {
         let [j] = self.columns[attribute].inputs[..] else { return None };
         let (feature, side) = (&self.model.features[j], self.domain.input_box()[j]);
-        let raw = |x: f64| feature.minimum + x * (feature.maximum - feature.minimum);
-        Some((raw(side.lower), raw(side.upper)))
+        Some((feature.raw(side.lower), feature.raw(side.upper)))
     }
 
     fn category(&self, j: usize) -> &str {
@@ -151,7 +149,7 @@ impl Subject {
                         let name = &column.name;
                         return Err(self.error(format!("--input, {name}: {raw} is outside its range [{low}, {high}]")));
                     }
-                    x[j] = (raw - feature.minimum) / (feature.maximum - feature.minimum);
+                    x[j] = feature.scaled(raw);
                     let side = self.domain.input_box()[j];
                     x[j] = x[j].clamp(side.lower, side.upper);
                 }
@@ -174,10 +172,9 @@ impl Subject {
 
     fn range_of_input(&self, j: usize) -> (f64, f64) {
         let (feature, side) = (&self.model.features[j], self.domain.input_box()[j]);
-        let raw = |x: f64| feature.minimum + x * (feature.maximum - feature.minimum);
         // Ends that were scaled and back may miss their numbers by rounding.
         let width = 1e-9 * (feature.maximum - feature.minimum);
-        (raw(side.lower) - width, raw(side.upper) + width)
+        (feature.raw(side.lower) - width, feature.raw(side.upper) + width)
     }
 
     /// The inputs of attributes by name.
@@ -197,12 +194,13 @@ impl Subject {
         Ok(inputs)
     }
 
-    /// How many units of the attribute one unit of each input is; with `scaled` the range is the unit.
+    /// How many units of the attribute one unit of each input is; with `scaled` the range is the unit, as it always is
+    /// where the scale is not linear: there no fixed number of units would do.
     pub fn units(&self, scaled: bool) -> Vec<f64> {
         let grouped = |j: &usize| self.domain.one_hot().iter().any(|group| group.contains(j));
         let unit = |j: usize| {
             let feature = &self.model.features[j];
-            if scaled || grouped(&j) { 1.0 } else { feature.maximum - feature.minimum }
+            if scaled || grouped(&j) || !feature.scale.is_linear() { 1.0 } else { feature.maximum - feature.minimum }
         };
         (0..self.model.features.len()).map(unit).collect()
     }
@@ -311,8 +309,7 @@ fn domain(model: &Model, known: Domain, continuous: bool, range: Option<(f64, f6
         let grouped: Vec<usize> = known.one_hot().iter().flatten().copied().collect();
         for (j, side) in sides.iter_mut().enumerate().filter(|(j, _)| !grouped.contains(j)) {
             let feature = &model.features[j];
-            let scaled = |raw: f64| (raw - feature.minimum) / (feature.maximum - feature.minimum);
-            *side = Interval::new(scaled(low), scaled(high));
+            *side = Interval::new(feature.scaled(low), feature.scaled(high));
         }
         let whole = (low.fract(), high.fract()) == (0.0, 0.0);
         if !integer.is_empty() && !whole {

@@ -10,7 +10,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use certificate::{Model, ModelFeature, Target};
+use certificate::{Model, Target};
 use clap::Args;
 use serde::Serialize;
 use train::data::{self, DataSet, DomainKind, Manifest};
@@ -144,12 +144,6 @@ fn nothing_to_deliver(status: &str, starts: usize, progress: &Progress) -> Resul
 
 /// The exact-ReLU network of a minimum with what is needed to use it. Integer inputs are integers: the claim is about them.
 fn model(config: &Config, data: &DataSet, problem: &Problem, best: &Minimum) -> Result<Model> {
-    let feature = |feature: &data::Feature| ModelFeature {
-        name: feature.name.clone(),
-        direction: feature.direction,
-        minimum: feature.range.lower,
-        maximum: feature.range.upper,
-    };
     let target = match Manifest::read(&config.data.manifest)?.target {
         data::Target::Binary { column, positive, negative, .. } => {
             Target::Classes { column, classes: vec![negative, positive] }
@@ -158,7 +152,7 @@ fn model(config: &Config, data: &DataSet, problem: &Problem, best: &Minimum) -> 
     };
     Ok(Model {
         network: problem.network(&best.parameters)?,
-        features: data.features.iter().map(feature).collect(),
+        features: data.features.iter().map(data::Feature::of_a_model).collect(),
         domain: data.domain(DomainKind::OneHotInteger),
         target,
     })

@@ -1,11 +1,11 @@
 use std::path::Path;
 
-use certificate::{Direction, Interval};
+use certificate::{Direction, Interval, Scale};
 
 use super::error::{DataError, Result};
 use super::manifest::{ColumnKind, FeatureColumn, Range, Target};
 use super::table::{Table, extent};
-use super::{Feature, FeatureKind, Part, Task};
+use super::{Feature, FeatureKind, Part, Scales, Task};
 
 /// Turns rows of a table into inputs and targets of a model, all scaled to `[0, 1]`.
 #[derive(Debug)]
@@ -18,7 +18,7 @@ pub(super) struct Encoder {
 /// How one column is encoded.
 #[derive(Debug)]
 enum Code {
-    Scale(Interval),
+    Scale(Interval, Scale),
     OneHot(usize),
 }
 
@@ -28,11 +28,18 @@ impl Encoder {
     /// # Errors
     /// If a column whose range is to be fitted, or the target, is the same in all of them, or an integer feature has
     /// too many steps. `file` is the table's, for the message.
-    pub fn new(columns: &[FeatureColumn], target: &Target, table: &Table, fit: &[usize], file: &Path) -> Result<Self> {
+    pub fn new(
+        columns: &[FeatureColumn],
+        scales: Scales,
+        target: &Target,
+        table: &Table,
+        fit: &[usize],
+        file: &Path,
+    ) -> Result<Self> {
         let mut encoder = Self { features: Vec::new(), task: Task::Binary, columns: Vec::new() };
         for (position, column) in columns.iter().enumerate() {
             let values = fit.iter().map(|&row| table.row(row)[position]);
-            encoder.add(column, extent(values), file)?;
+            encoder.add(column, scales, extent(values), file)?;
         }
 
         let targets = extent(fit.iter().map(|&row| table.targets[row]));
@@ -46,10 +53,11 @@ impl Encoder {
         Ok(encoder)
     }
 
-    fn add(&mut self, column: &FeatureColumn, fitted: Interval, file: &Path) -> Result<()> {
+    fn add(&mut self, column: &FeatureColumn, scales: Scales, fitted: Interval, file: &Path) -> Result<()> {
         let name = column.column.clone();
         match &column.kind {
-            ColumnKind::Numeric { range, integer, direction } => {
+            ColumnKind::Numeric { range, scale, integer, direction } => {
+                let scale = if scales == Scales::Linear { Scale::Linear } else { *scale };
                 let range = range.resolve(fitted);
                 if range.lower == range.upper {
                     return Err(DataError::ConstantColumn { file: file.into(), column: name, value: range.lower });
@@ -58,22 +66,28 @@ impl Encoder {
                 if *integer && steps > f64::from(u32::MAX) {
                     return Err(DataError::TooManySteps { file: file.into(), column: name, steps });
                 }
-                let kind = if *integer { FeatureKind::Integer { steps: steps as u32 } } else { FeatureKind::Real };
-                self.features.push(Feature { name, direction: *direction, range, kind, clamped: 0 });
-                self.columns.push(Code::Scale(range));
+                // Only a linear scale leaves integers at equal distances, which is what a domain can express.
+                let kind = match (*integer, scale) {
+                    (true, Scale::Linear) => FeatureKind::Integer { steps: steps as u32 },
+                    _ => FeatureKind::Real,
+                };
+                self.features.push(Feature { name, direction: *direction, range, scale, kind, clamped: 0 });
+                self.columns.push(Code::Scale(range, scale));
             }
             ColumnKind::Ordinal { levels, direction } => {
                 let steps = levels.len() - 1;
                 let range = Interval::new(0.0, steps as f64);
                 let kind = FeatureKind::Integer { steps: steps as u32 };
-                self.features.push(Feature { name, direction: *direction, range, kind, clamped: 0 });
-                self.columns.push(Code::Scale(range));
+                let scale = Scale::Linear;
+                self.features.push(Feature { name, direction: *direction, range, scale, kind, clamped: 0 });
+                self.columns.push(Code::Scale(range, scale));
             }
             ColumnKind::Categorical { values } => {
                 self.features.extend(values.iter().map(|value| Feature {
                     name: format!("{name}={value}"),
                     direction: Direction::Free,
                     range: Interval::new(0.0, 1.0),
+                    scale: Scale::Linear,
                     kind: FeatureKind::Category { column: name.clone() },
                     clamped: 0,
                 }));
@@ -101,11 +115,11 @@ impl Encoder {
         features.clear();
         for (code, &value) in self.columns.iter().zip(row) {
             match *code {
-                Code::Scale(range) => {
+                Code::Scale(range, scale) => {
                     if !range.contains(value) {
                         self.features[features.len()].clamped += 1;
                     }
-                    features.push(scale(range, value.clamp(range.lower, range.upper)));
+                    features.push(scale.to_unit(range, value.clamp(range.lower, range.upper)));
                 }
                 Code::OneHot(values) => {
                     let first = features.len();
@@ -119,7 +133,7 @@ impl Encoder {
     fn encode_target(&self, value: f64) -> f64 {
         match self.task {
             Task::Binary => value,
-            Task::Regression { range } => scale(range, value),
+            Task::Regression { range } => Scale::Linear.to_unit(range, value),
         }
     }
 }
@@ -131,9 +145,4 @@ impl Range {
             Self::Fit => fitted,
         }
     }
-}
-
-/// Maps `range` to `[0, 1]`. Rounding cannot leave it: both operations are non-decreasing in `value`.
-fn scale(range: Interval, value: f64) -> f64 {
-    (value - range.lower) / (range.upper - range.lower)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
-use certificate::{Direction, Interval};
+use certificate::{Direction, Interval, Scale};
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -155,6 +155,8 @@ pub enum ColumnKind {
     Numeric {
         /// The range.
         range: Range,
+        /// How they are spread over it.
+        scale: Scale,
         /// Whether only integers occur.
         integer: bool,
         /// How the outputs have to follow it.
@@ -180,6 +182,7 @@ pub enum ColumnKind {
 struct FeatureKeys {
     column: String,
     range: Option<Range>,
+    scale: Option<Scale>,
     integer: Option<bool>,
     direction: Option<Direction>,
     values: Option<Vec<String>>,
@@ -366,7 +369,7 @@ impl TryFrom<FeatureKeys> for FeatureColumn {
     type Error = String;
 
     fn try_from(keys: FeatureKeys) -> std::result::Result<Self, String> {
-        let FeatureKeys { column, range, integer, direction, values, levels } = keys;
+        let FeatureKeys { column, range, scale, integer, direction, values, levels } = keys;
         let kind = match (range, values, levels) {
             (Some(range), None, None) => {
                 let integer = integer.unwrap_or(false);
@@ -376,7 +379,12 @@ impl TryFrom<FeatureKeys> for FeatureColumn {
                     {
                         return Err(format!("integer feature `{column}`: expected integers as ends of its range"));
                     }
-                    _ => ColumnKind::Numeric { range, integer, direction: direction.unwrap_or(Direction::Free) },
+                    _ => ColumnKind::Numeric {
+                        range,
+                        scale: scale.unwrap_or_default(),
+                        integer,
+                        direction: direction.unwrap_or(Direction::Free),
+                    },
                 }
             }
             (None, Some(_), None) if direction.is_some_and(|direction| direction != Direction::Free) => {
@@ -387,6 +395,9 @@ impl TryFrom<FeatureKeys> for FeatureColumn {
             }
             (None, Some(_), None) | (None, None, Some(_)) if integer.is_some() => {
                 return Err(format!("categorical feature `{column}`: `integer` belongs to numeric features"));
+            }
+            (None, Some(_), None) | (None, None, Some(_)) if scale.is_some() => {
+                return Err(format!("categorical feature `{column}`: `scale` belongs to numeric features"));
             }
             (None, Some(texts), None) | (None, None, Some(texts)) if !are_different(&texts) => {
                 return Err(format!("categorical feature `{column}`: expected two or more different values"));

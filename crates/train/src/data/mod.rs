@@ -26,7 +26,7 @@ mod tests;
 use std::env;
 use std::path::{Path, PathBuf};
 
-use certificate::{Direction, Domain, IntegerFeature, Interval, MonotoneFeatures};
+use certificate::{Direction, Domain, IntegerFeature, Interval, ModelFeature, MonotoneFeatures, Scale};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -79,10 +79,30 @@ pub struct Feature {
     pub direction: Direction,
     /// The raw values that 0 and 1 stand for.
     pub range: Interval,
+    /// How the values between them are spread.
+    pub scale: Scale,
     /// What values it takes.
     pub kind: FeatureKind,
     /// Number of rows whose value lay outside a fitted range and was moved to its end; see [`Range::Fit`].
     pub clamped: usize,
+}
+
+impl Feature {
+    /// The raw value that the input `x` of a model stands for.
+    pub fn raw(&self, x: f64) -> f64 {
+        self.scale.from_unit(self.range, x)
+    }
+
+    /// What a model file says about it.
+    pub fn of_a_model(&self) -> ModelFeature {
+        ModelFeature {
+            name: self.name.clone(),
+            direction: self.direction,
+            minimum: self.range.lower,
+            maximum: self.range.upper,
+            scale: self.scale,
+        }
+    }
 }
 
 /// What values a feature takes.
@@ -137,6 +157,17 @@ impl Part {
     }
 }
 
+/// Which scales the numeric features get.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Scales {
+    /// Those that the manifest declares.
+    #[default]
+    Declared,
+    /// Linear ones, whatever it declares: as in the paper.
+    Linear,
+}
+
 /// How much of what is known about the features a domain expresses. Each one is contained in those before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -159,15 +190,25 @@ impl DataSet {
     /// # Errors
     /// If anything is not as the manifest says, at the first such thing: [`DataError`] lists what that can be.
     pub fn load(manifest: &Path, split: Option<&str>, seed: Option<u64>) -> Result<Self> {
-        let datasets = env::var_os(DATASETS_DIR).map(PathBuf::from);
-        Self::load_from(manifest, split, seed, datasets.as_deref())
+        Self::load_scaled(manifest, split, seed, Scales::Declared)
     }
 
-    /// [`Self::load`] with the folder of data sets as an argument.
+    /// [`Self::load`] with a choice of scales.
     ///
     /// # Errors
     /// As there.
-    pub fn load_from(manifest: &Path, split: Option<&str>, seed: Option<u64>, datasets: Option<&Path>) -> Result<Self> {
+    pub fn load_scaled(manifest: &Path, split: Option<&str>, seed: Option<u64>, scales: Scales) -> Result<Self> {
+        let datasets = env::var_os(DATASETS_DIR).map(PathBuf::from);
+        Self::load_from(manifest, split, seed, scales, datasets.as_deref())
+    }
+
+    fn load_from(
+        manifest: &Path,
+        split: Option<&str>,
+        seed: Option<u64>,
+        scales: Scales,
+        datasets: Option<&Path>,
+    ) -> Result<Self> {
         let path = manifest;
         let folder = path.parent().unwrap_or(Path::new(""));
         let manifest = Manifest::read(path)?;
@@ -190,7 +231,7 @@ impl DataSet {
             table.drop_listed(&folder.join(list))?;
         }
         let parts = split.divide(split_name, seed, &table, folder)?;
-        let mut encoder = Encoder::new(&manifest.features, &manifest.target, &table, &parts.fit, &file)?;
+        let mut encoder = Encoder::new(&manifest.features, scales, &manifest.target, &table, &parts.fit, &file)?;
 
         let split_seed = match split {
             Split::Random { seed: default, .. } => Some(seed.unwrap_or(*default)),

@@ -17,7 +17,7 @@ fn datasets() -> PathBuf {
 }
 
 fn compas() -> DataSet {
-    DataSet::load_from(&datasets().join("compas/manifest.toml"), Some("paper"), None, None).unwrap()
+    DataSet::load_from(&datasets().join("compas/manifest.toml"), Some("paper"), None, Scales::Declared, None).unwrap()
 }
 
 /// A data set written for one test: a table, and a manifest that fits it until a test changes one of them.
@@ -104,7 +104,7 @@ impl Written {
     fn load_split(&self, split: Option<&str>, seed: Option<u64>, datasets: Option<&Path>) -> Result<DataSet> {
         let path = self.folder.path().join("manifest.toml");
         fs::write(&path, &self.manifest).unwrap();
-        DataSet::load_from(&path, split, seed, datasets)
+        DataSet::load_from(&path, split, seed, Scales::Declared, datasets)
     }
 
     fn load(&self) -> DataSet {
@@ -232,7 +232,8 @@ fn compas_equals_the_golden_file() {
     let manifest = Manifest::read(&datasets().join("compas/manifest.toml")).unwrap();
     let table = Table::parse(&manifest, &Variant::default(), &data.file, &fs::read(&data.file).unwrap()).unwrap();
     let all: Vec<_> = (0..table.rows.len()).collect();
-    let mut encoder = Encoder::new(&manifest.features, &manifest.target, &table, &all, &data.file).unwrap();
+    let mut encoder =
+        Encoder::new(&manifest.features, Scales::Declared, &manifest.target, &table, &all, &data.file).unwrap();
     let mut features = Vec::new();
     for row in &golden {
         let i = table.rows.binary_search(&row.source_row).unwrap();
@@ -245,7 +246,8 @@ fn compas_equals_the_golden_file() {
 
 #[test]
 fn example_needs_no_code() {
-    let data = DataSet::load_from(&datasets().join("example/manifest.toml"), None, None, None).unwrap();
+    let data =
+        DataSet::load_from(&datasets().join("example/manifest.toml"), None, None, Scales::Declared, None).unwrap();
     assert_eq!([data.fit.len(), data.validation.len(), data.test.len()], [128, 32, 40]);
     let directions = [Direction::Increasing, Direction::Decreasing, Direction::Free, Direction::Free, Direction::Free];
     assert_eq!(data.directions().0, directions);
@@ -253,7 +255,8 @@ fn example_needs_no_code() {
     assert!(data.fit.y.iter().all(|y| (0.0..=1.0).contains(y)));
 
     let in_order =
-        DataSet::load_from(&datasets().join("example/manifest.toml"), Some("file_order"), None, None).unwrap();
+        DataSet::load_from(&datasets().join("example/manifest.toml"), Some("file_order"), None, Scales::Declared, None)
+            .unwrap();
     assert_eq!(in_order.test.rows, (160..200).collect::<Vec<_>>());
     // 1,11.4 km from 0 to 15, 105 m2 from 20 to 120, district heating, 1,075 from 200 to 1,800.
     assert_eq!(in_order.fit.x[..5], [0.85, 0.76, 0.0, 1.0, 0.0]);
@@ -288,6 +291,32 @@ fn fitted_target_is_not_clamped() {
     let data = written.load();
     assert_eq!(data.task, Task::Regression { range: Interval::new(1.0, 6.0) });
     assert_eq!(data.test.y, [1.6, 1.8]);
+}
+
+/// Integers are no longer at equal distances then, so they are no integers for a domain.
+#[test]
+fn counts_may_be_scaled_by_their_logarithm() {
+    let symlog = r#"range = [0, 100], scale = "symlog", integer = true"#;
+    let written = Written::new().manifest("range = [0, 100], integer = true", symlog);
+    let data = written.load();
+    let of_size = |data: &DataSet| data.fit.x.chunks(5).map(|row| row[0]).collect::<Vec<_>>();
+    let expected = [10.0, 20.0, 30.0, 40.0, 50.0, 60.0].map(|size: f64| ((1.0 + size).ln() / 101.0_f64.ln()) as f32);
+    assert_eq!(of_size(&data), expected);
+    let feature = &data.features[0];
+    assert_eq!(
+        (feature.scale, &feature.kind, feature.direction),
+        (Scale::Symlog, &FeatureKind::Real, Direction::Increasing)
+    );
+    assert!((feature.raw(f64::from(expected[2])) - 30.0).abs() < 1e-4);
+    assert_eq!(feature.of_a_model().scaled(30.0) as f32, expected[2]);
+    assert!(data.domain(DomainKind::OneHotInteger).integer().is_empty());
+
+    // Everything else stays as it is without the scale, and a run may ask for none.
+    let plain = Written::new().load();
+    assert_ne!(of_size(&plain), of_size(&data));
+    let without =
+        DataSet::load_scaled(&written.folder.path().join("manifest.toml"), None, None, Scales::Linear).unwrap();
+    assert_eq!((&without.fit, &without.test, &without.features), (&plain.fit, &plain.test, &plain.features));
 }
 
 #[test]
@@ -538,11 +567,11 @@ fn elsewhere(name: &str, split: Option<&str>, seed: Option<u64>) -> Option<DataS
     let manifest = datasets().join(name).join("manifest.toml");
     let Some(folder) = env::var_os(DATASETS_DIR) else {
         eprintln!("skipped: {DATASETS_DIR} does not name a folder with the table of {}", manifest.display());
-        let error = DataSet::load_from(&manifest, split, seed, None).unwrap_err().to_string();
+        let error = DataSet::load_from(&manifest, split, seed, Scales::Declared, None).unwrap_err().to_string();
         assert!(error.contains(DATASETS_DIR), "{error}");
         return None;
     };
-    Some(DataSet::load_from(&manifest, split, seed, Some(Path::new(&folder))).unwrap())
+    Some(DataSet::load_from(&manifest, split, seed, Scales::Declared, Some(Path::new(&folder))).unwrap())
 }
 
 #[test]
@@ -590,7 +619,7 @@ fn manifests_tell_the_number_of_rows() {
         assert_eq!(Manifest::read(&datasets().join(name).join("manifest.toml")).unwrap().rows, Some(rows), "{name}");
         let manifest = datasets().join(name).join("manifest.toml");
         // Some tables travel with the repository.
-        let here = DataSet::load_from(&manifest, None, None, None).ok();
+        let here = DataSet::load_from(&manifest, None, None, Scales::Declared, None).ok();
         let Some(data) = here.or_else(|| elsewhere(name, None, None)) else { continue };
         assert_eq!(data.fit.len() + data.validation.len() + data.test.len(), rows, "{name}");
         let constrained = data.directions().0.iter().filter(|direction| **direction != Direction::Free).count();
@@ -647,8 +676,10 @@ fn blog_feedback_has_all_rows_and_exact_targets() {
     let part = if data.fit.rows.contains(&0) { &data.fit } else { &data.validation };
     let first = part.rows.iter().position(|row| *row == 0).unwrap();
     let x = &part.x[276 * first..];
-    assert_eq!(x[..5], [2.0 / 3125.0, 2.0 / 1096.0, 0.0, 2.0 / 3073.0, 0.0].map(|x: f64| x as f32));
-    assert_eq!(x[8], (40.30467 / 1122.6666) as f32);
+    let ranges = [(2.0, 3125.0), (2.0, 1096.0), (0.0, 1370.0), (2.0, 3073.0), (0.0, 30.0)];
+    assert_eq!(x[..5], ranges.map(|(count, most): (f64, f64)| (count.ln_1p() / most.ln_1p()) as f32));
+    assert_eq!(x[8], (40.30467_f64.ln_1p() / 1122.6666_f64.ln_1p()) as f32);
+    assert_eq!(data.features.iter().filter(|feature| feature.scale == Scale::Symlog).count(), 58);
     assert_eq!(part.y[first], 1.0 / 8.0);
     // Validation rows are drawn: their targets have the mean of the others, up to four standard errors.
     let mean = |part: &Part| part.y.iter().map(|y| f64::from(*y)).sum::<f64>() / part.len() as f64;
@@ -816,6 +847,8 @@ fn impossible_values_are_named_with_their_line() {
         &[&at(18), "expected a fraction from 0 to below 1, found 20"],
     );
     assert_manifest_error("format = 1", "format = 1\ndelimiter = \"·\"", &[&at(2), "expected an ASCII character"]);
+    let to = "range = [0, 100], scale = \"log\"";
+    assert_manifest_error("range = [0, 100]", to, &[&at(11), "unknown variant `log`, expected `linear` or `symlog`"]);
     assert_manifest_error("format = 1", "format = 2", &["manifest.toml: format is 2, expected 1"]);
 }
 
@@ -824,6 +857,7 @@ fn categorical_feature_cannot_be_monotone() {
     let to = "\"blue\"], direction = \"increasing\"";
     assert_manifest_error("\"blue\"]", to, &["manifest.toml:13: ", "categorical feature `colour` cannot be monotone"]);
     assert_manifest_error("\"blue\"]", "\"blue\"], integer = true", &["`integer` belongs to numeric features"]);
+    assert_manifest_error("\"blue\"]", "\"blue\"], scale = \"symlog\"", &["`scale` belongs to numeric features"]);
 }
 
 #[test]

@@ -57,8 +57,7 @@ impl ErrorTree {
         let [low, high] = children;
         let children =
             Box::new([Self::below(tree, low, data, part, first), Self::below(tree, high, data, part, second)]);
-        let range = data.features[feature].range;
-        let threshold = range.lower + threshold * (range.upper - range.lower);
+        let threshold = data.features[feature].raw(threshold);
         let split = Some(ErrorSplit { feature: data.features[feature].name.clone(), threshold, children });
         Self { rows: count, large, split }
     }

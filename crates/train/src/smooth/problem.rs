@@ -115,6 +115,13 @@ impl<'a> Problem<'a> {
     /// the target.
     pub fn new(data: &'a DataSet, shape: &Shape, settings: &'a Settings) -> Result<Self> {
         check(shape, settings).map_err(Error::Smooth)?;
+        if let (Inputs::Raw, Some(feature)) = (settings.inputs, data.features.iter().find(|f| !f.scale.is_linear())) {
+            return Err(Error::Smooth(format!(
+                "inputs = \"raw\" takes numbers as they are, but the manifest gives {} another scale: take inputs = \
+                 \"standardised\", or data.scale = \"linear\"",
+                feature.name
+            )));
+        }
         let target = target(data, shape, settings).map_err(Error::Smooth)?;
         let outputs = if settings.loss.of_classes() { 2 } else { 1 };
         let layers = Layers::new(data.features.len(), shape, outputs);
