@@ -22,6 +22,7 @@
 //! # Ok::<(), train::data::DataError>(())
 //! ```
 
+use std::mem;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -134,17 +135,19 @@ pub fn tune(data: &DataSet, rows: Rows, tuning: &Tuning, stop: &AtomicBool) -> O
     shuffle(&mut rng, &mut order, part.len());
     let settings: Vec<Settings> = (0..configurations).map(|_| draw(&mut rng, rounds)).collect();
 
-    let jobs: Vec<(usize, usize)> = (0..configurations).flat_map(|c| (0..folds).map(move |fold| (c, fold))).collect();
-    let curves: Vec<Vec<Scores>> = jobs
-        .par_iter()
-        .map(|&(c, fold)| {
-            let (mut kept, mut held_out) = (Vec::new(), Vec::new());
-            for (i, row) in order.iter().enumerate() {
-                if i % folds == fold { &mut held_out } else { &mut kept }.push(*row);
-            }
-            curve(data, &select(&part, &kept), &select(&part, &held_out), &settings[c], seed, stop)
-        })
-        .collect();
+    let folded = |fold: usize| {
+        let (mut kept, mut held_out) = (Vec::new(), Vec::new());
+        for (i, row) in order.iter().enumerate() {
+            if i % folds == fold { &mut held_out } else { &mut kept }.push(*row);
+        }
+        let kept = select(&part, &kept);
+        let binned = Binned::new(&kept, data.features.len());
+        Fold { kept, binned, held_out: select(&part, &held_out) }
+    };
+    let parts: Vec<Fold> = (0..folds).into_par_iter().map(folded).collect();
+    let jobs: Vec<_> = settings.iter().flat_map(|settings| parts.iter().map(move |fold| (settings, fold))).collect();
+    let curves: Vec<Vec<Scores>> =
+        jobs.par_iter().map(|(settings, fold)| curve(data, fold, settings, seed, stop)).collect();
     if stop.load(Ordering::Relaxed) {
         return None;
     }
@@ -187,17 +190,18 @@ fn draw(rng: &mut rand_chacha::ChaCha8Rng, rounds: usize) -> Settings {
     }
 }
 
+/// The rows that trees are fitted to, and those that they are scored on.
+struct Fold {
+    kept: Part,
+    binned: Binned,
+    held_out: Part,
+}
+
 /// The scores of the rows held out, after each round.
-fn curve(
-    data: &DataSet,
-    kept: &Part,
-    held_out: &Part,
-    settings: &Settings,
-    seed: u64,
-    stop: &AtomicBool,
-) -> Vec<Scores> {
+fn curve(data: &DataSet, fold: &Fold, settings: &Settings, seed: u64, stop: &AtomicBool) -> Vec<Scores> {
+    let Fold { kept, binned, held_out } = fold;
     let directions = data.directions();
-    let mut boosting = Boosting::new(data.task, &directions, kept, settings, seed);
+    let mut boosting = Boosting::new(data.task, &directions, binned, &kept.y, settings, seed);
     let mut outputs = vec![boosting.base; held_out.len()];
     let mut scores = Vec::with_capacity(settings.rounds);
     while scores.len() < settings.rounds && !stop.load(Ordering::Relaxed) {
@@ -231,7 +235,8 @@ impl Trees {
     /// Fits trees that are monotone in the directions of the data. `seed` decides which rows and columns each tree sees.
     pub fn fit(data: &DataSet, rows: Rows, settings: &Settings, seed: u64) -> Self {
         let (part, directions) = (rows.of(data), data.directions());
-        let mut boosting = Boosting::new(data.task, &directions, &part, settings, seed);
+        let binned = Binned::new(&part, directions.0.len());
+        let mut boosting = Boosting::new(data.task, &directions, &binned, &part.y, settings, seed);
         let trees = (0..settings.rounds).map(|_| boosting.grow()).collect();
         Self { base: boosting.base, trees, inputs: directions.0.len() }
     }
@@ -305,7 +310,7 @@ impl Tree {
             ..Settings::default()
         };
         let task = Task::Regression { range: Interval::new(0.0, 1.0) };
-        Boosting::new(task, &directions, part, &settings, 0).grow()
+        Boosting::new(task, &directions, &Binned::new(part, inputs), &part.y, &settings, 0).grow()
     }
 
     fn output(&self, x: &[f32]) -> f64 {
@@ -332,15 +337,8 @@ struct Boosting<'a> {
     directions: &'a MonotoneFeatures,
     settings: &'a Settings,
     seed: u64,
-    part: &'a Part,
-    /// Per feature the points at which it may be split, ascending.
-    thresholds: Vec<Vec<f64>>,
-    /// Per feature and row the number of thresholds at or below the value.
-    bins: Vec<Vec<u8>>,
-    /// Per row its bins, where they are not the most frequent ones of their features.
-    unusual: Vec<Vec<u32>>,
-    /// Per feature its bins, numbered through, and the most frequent of them.
-    sections: Vec<(Range<usize>, usize)>,
+    inputs: &'a Binned,
+    y: &'a [f32],
     base: f64,
     outputs: Vec<f64>,
     /// First and second derivative of the loss by the output, per row.
@@ -348,9 +346,62 @@ struct Boosting<'a> {
     grown: u32,
 }
 
+/// Inputs of some rows, cut into bins once for all trees that are fitted to them.
+struct Binned {
+    /// Per feature the points at which it may be split, ascending.
+    thresholds: Vec<Vec<f64>>,
+    /// Per feature and row the number of thresholds at or below the value.
+    bins: Vec<Vec<u8>>,
+    /// Per feature its bins, numbered through, and the most frequent of them.
+    sections: Vec<(Range<usize>, usize)>,
+    /// Per feature whether so many rows have another than the most frequent bin that it is summed row after row. The others are
+    /// summed where they differ.
+    dense: Vec<bool>,
+    /// Bins of rows, where they are not the most frequent ones of features that are not dense: one row after another, since
+    /// lists all over the memory take most of the time.
+    unusual: Vec<u32>,
+    /// Per row where its own begin in there, and at last where they end.
+    begins: Vec<usize>,
+}
+
+impl Binned {
+    fn new(part: &Part, width: usize) -> Self {
+        let column = |j: usize| part.x.iter().skip(j).step_by(width).copied();
+        let thresholds: Vec<Vec<f64>> = (0..width).map(|j| thresholds(column(j).collect())).collect();
+        let bin = |j: usize, x: f32| thresholds[j].partition_point(|t| *t <= f64::from(x)) as u8;
+        let bins: Vec<Vec<u8>> = (0..width).map(|j| column(j).map(|x| bin(j, x)).collect()).collect();
+        let (mut sections, mut dense, mut first) = (Vec::new(), Vec::new(), 0);
+        for (bins, thresholds) in bins.iter().zip(&thresholds) {
+            let usual = most_frequent(bins);
+            // A sum in order of rows takes less than half the time of one that jumps between features.
+            dense.push(3 * bins.iter().filter(|bin| **bin != usual).count() > part.len());
+            let next = first + thresholds.len() + 1;
+            sections.push((first..next, first + usize::from(usual)));
+            first = next;
+        }
+        let (mut unusual, mut begins) = (Vec::new(), vec![0]);
+        for row in 0..part.len() {
+            let features = bins.iter().zip(&sections).zip(&dense).filter(|(_, dense)| !**dense);
+            let bins = features.map(|((bins, (section, usual)), _)| (section.start + usize::from(bins[row]), *usual));
+            unusual.extend(bins.filter(|(bin, usual)| bin != usual).map(|(bin, _)| bin as u32));
+            begins.push(unusual.len());
+        }
+        Self { thresholds, bins, sections, dense, unusual, begins }
+    }
+}
+
 /// For each bin of all features the sums of both derivatives, and the number of rows; nothing for the most frequent bin of each
 /// feature, which is what the others leave. Tables with hundreds of columns are 0 nearly everywhere.
 type Histogram = Vec<[f64; 3]>;
+
+/// A tree that grows, and what every node of it needs.
+struct Growing {
+    tree: Tree,
+    /// The features that it may be split at.
+    columns: Vec<usize>,
+    /// The outputs of all rows; those in finished leaves have got the leaf's weight.
+    outputs: Vec<f64>,
+}
 
 /// A node that may be split.
 struct Unsplit {
@@ -370,23 +421,15 @@ struct Candidate {
 }
 
 impl<'a> Boosting<'a> {
-    fn new(task: Task, directions: &'a MonotoneFeatures, part: &'a Part, settings: &'a Settings, seed: u64) -> Self {
-        let width = directions.0.len();
-        let column = |j: usize| part.x.iter().skip(j).step_by(width).copied();
-        let thresholds: Vec<Vec<f64>> = (0..width).map(|j| thresholds(column(j).collect())).collect();
-        let bin = |j: usize, x: f32| thresholds[j].partition_point(|t| *t <= f64::from(x)) as u8;
-        let bins: Vec<Vec<u8>> = (0..width).map(|j| column(j).map(|x| bin(j, x)).collect()).collect();
-        let (mut sections, mut unusual, mut first) = (Vec::new(), vec![Vec::new(); part.len()], 0);
-        for (bins, thresholds) in bins.iter().zip(&thresholds) {
-            let usual = most_frequent(bins);
-            for (row, bin) in bins.iter().enumerate().filter(|(_, bin)| **bin != usual) {
-                unusual[row].push((first + usize::from(*bin)) as u32);
-            }
-            let next = first + thresholds.len() + 1;
-            sections.push((first..next, first + usize::from(usual)));
-            first = next;
-        }
-        let mean = part.y.iter().map(|y| f64::from(*y)).sum::<f64>() / part.len() as f64;
+    fn new(
+        task: Task,
+        directions: &'a MonotoneFeatures,
+        inputs: &'a Binned,
+        y: &'a [f32],
+        settings: &'a Settings,
+        seed: u64,
+    ) -> Self {
+        let mean = y.iter().map(|y| f64::from(*y)).sum::<f64>() / y.len() as f64;
         let base = match task {
             Task::Binary => {
                 // A fold may hold one class only.
@@ -395,27 +438,13 @@ impl<'a> Boosting<'a> {
             }
             Task::Regression { .. } => mean,
         };
-        let (outputs, derivatives) = (vec![base; part.len()], vec![[0.0; 2]; part.len()]);
-        Self {
-            task,
-            directions,
-            settings,
-            seed,
-            part,
-            thresholds,
-            bins,
-            unusual,
-            sections,
-            base,
-            outputs,
-            derivatives,
-            grown: 0,
-        }
+        let (outputs, derivatives) = (vec![base; y.len()], vec![[0.0; 2]; y.len()]);
+        Self { task, directions, settings, seed, inputs, y, base, outputs, derivatives, grown: 0 }
     }
 
     /// One more tree.
     fn grow(&mut self) -> Tree {
-        for ((derivatives, output), y) in self.derivatives.iter_mut().zip(&self.outputs).zip(&self.part.y) {
+        for ((derivatives, output), y) in self.derivatives.iter_mut().zip(&self.outputs).zip(self.y) {
             *derivatives = match self.task {
                 Task::Binary => {
                     let p = 1.0 / (1.0 + (-output).exp());
@@ -435,42 +464,47 @@ impl<'a> Boosting<'a> {
             }
             items
         };
-        let mut rows = sample(self.part.len(), self.settings.subsample);
+        let mut rows = sample(self.y.len(), self.settings.subsample);
         let columns = sample(self.directions.0.len(), self.settings.colsample);
-        let mut tree = Tree(Vec::new());
+        let mut sampled = vec![false; self.y.len()];
+        rows.iter().for_each(|row| sampled[*row] = true);
+        let mut others: Vec<usize> = (0..self.y.len()).filter(|row| !sampled[*row]).collect();
+        let mut growing = Growing { tree: Tree(Vec::new()), outputs: mem::take(&mut self.outputs), columns };
         let everything = [f64::NEG_INFINITY, f64::INFINITY];
-        let histogram = self.histogram(&rows);
-        self.grow_node(&mut tree, &mut rows, histogram, &columns, self.settings.depth, everything);
-        for (output, x) in self.outputs.iter_mut().zip(self.part.x.chunks(self.directions.0.len())) {
-            *output += tree.output(x);
-        }
+        let histogram = self.histogram(&rows, &growing.columns);
+        self.grow_node(&mut growing, &mut rows, &mut others, histogram, self.settings.depth, everything);
+        self.outputs = growing.outputs;
         self.grown += 1;
-        tree
+        growing.tree
     }
 
-    /// Adds the node of some rows and all below it, with weights within `bounds`, and gives its number.
+    /// Adds the node of some rows and all below it, with weights within `bounds`, and gives its number. The tree does not see
+    /// the `others` that come there, but moves their outputs too.
     fn grow_node(
         &self,
-        tree: &mut Tree,
+        growing: &mut Growing,
         rows: &mut [usize],
+        others: &mut [usize],
         histogram: Histogram,
-        columns: &[usize],
         depth: u32,
         bounds: [f64; 2],
     ) -> usize {
         let total =
             rows.iter().fold([0.0; 2], |[g, h], row| [g + self.derivatives[*row][0], h + self.derivatives[*row][1]]);
         let weight = self.weight(total, bounds);
-        let number = tree.0.len();
-        tree.0.push(Node::Leaf(self.settings.learning_rate * weight));
-        if depth == 0 || total[1] < 2.0 * self.settings.min_child_weight {
-            return number;
-        }
+        let number = growing.tree.0.len();
+        let output = self.settings.learning_rate * weight;
+        growing.tree.0.push(Node::Leaf(output));
         let node = Unsplit { rows: rows.len(), total, weight, bounds };
+        let may_be_split = depth > 0 && total[1] >= 2.0 * self.settings.min_child_weight;
+        let columns = if may_be_split { &growing.columns[..] } else { &[] };
         let candidates = columns.iter().filter_map(|j| self.best_split(*j, &histogram, &node));
         // The first of equals, so that the order of columns decides and not chance.
         let best = candidates.reduce(|best, next| if next.gain > best.gain { next } else { best });
-        let Some(Candidate { feature, bin, weights, .. }) = best else { return number };
+        let Some(Candidate { feature, bin, weights, .. }) = best else {
+            rows.iter().chain(others.iter()).for_each(|row| growing.outputs[*row] += output);
+            return number;
+        };
 
         let middle = (weights[0] + weights[1]) / 2.0;
         let [lower, upper] = bounds;
@@ -479,13 +513,14 @@ impl<'a> Boosting<'a> {
             Direction::Increasing => [[lower, middle], [middle, upper]],
             Direction::Decreasing => [[middle, upper], [lower, middle]],
         };
-        let below = partition(rows, |row| usize::from(self.bins[feature][row]) <= bin);
-        let (first, second) = rows.split_at_mut(below);
+        let goes_first = |row| usize::from(self.inputs.bins[feature][row]) <= bin;
+        let (first, second) = partition(rows, goes_first);
+        let (others_of_first, others_of_second) = partition(others, goes_first);
         let mut histograms = [Vec::new(), Vec::new()];
         if depth > 1 {
             // The larger side is what the smaller one leaves.
             let smaller = usize::from(second.len() < first.len());
-            histograms[smaller] = self.histogram(if smaller == 0 { first } else { second });
+            histograms[smaller] = self.histogram(if smaller == 0 { first } else { second }, &growing.columns);
             let mut larger = histogram;
             for (sums, taken) in larger.iter_mut().zip(&histograms[smaller]) {
                 (0..3).for_each(|k| sums[k] -= taken[k]);
@@ -494,28 +529,38 @@ impl<'a> Boosting<'a> {
         }
         let [of_first, of_second] = histograms;
         let children = [
-            self.grow_node(tree, first, of_first, columns, depth - 1, child_bounds[0]),
-            self.grow_node(tree, second, of_second, columns, depth - 1, child_bounds[1]),
+            self.grow_node(growing, first, others_of_first, of_first, depth - 1, child_bounds[0]),
+            self.grow_node(growing, second, others_of_second, of_second, depth - 1, child_bounds[1]),
         ];
-        tree.0[number] = Node::Split { feature, threshold: self.thresholds[feature][bin], children };
+        growing.tree.0[number] = Node::Split { feature, threshold: self.inputs.thresholds[feature][bin], children };
         number
     }
 
-    fn histogram(&self, rows: &[usize]) -> Histogram {
-        let mut histogram = vec![[0.0; 3]; self.sections.last().map_or(0, |(bins, _)| bins.end)];
-        for row in rows {
-            let [g, h] = self.derivatives[*row];
-            for bin in &self.unusual[*row] {
-                let sums = &mut histogram[*bin as usize];
-                *sums = [sums[0] + g, sums[1] + h, sums[2] + 1.0];
+    /// Of these rows. Dense features are summed only if they are among the columns.
+    fn histogram(&self, rows: &[usize], columns: &[usize]) -> Histogram {
+        let Binned { sections, bins, dense, unusual, begins, .. } = self.inputs;
+        let mut histogram = vec![[0.0; 3]; sections.last().map_or(0, |(bins, _)| bins.end)];
+        let add = |sums: &mut [f64; 3], [g, h]: [f64; 2]| *sums = [sums[0] + g, sums[1] + h, sums[2] + 1.0];
+        let derivatives: Vec<[f64; 2]> = rows.iter().map(|row| self.derivatives[*row]).collect();
+        for (row, derivatives) in rows.iter().zip(&derivatives) {
+            unusual[begins[*row]..begins[row + 1]]
+                .iter()
+                .for_each(|bin| add(&mut histogram[*bin as usize], *derivatives));
+        }
+        for &j in columns.iter().filter(|j| dense[**j]) {
+            let ((section, usual), bins) = (&sections[j], &bins[j]);
+            let of_feature = &mut histogram[section.clone()];
+            for (row, derivatives) in rows.iter().zip(&derivatives) {
+                add(&mut of_feature[usize::from(bins[*row])], *derivatives);
             }
+            histogram[*usual] = [0.0; 3];
         }
         histogram
     }
 
     fn best_split(&self, feature: usize, histogram: &Histogram, node: &Unsplit) -> Option<Candidate> {
         let &Unsplit { total, weight, bounds, .. } = node;
-        let (bins, usual) = &self.sections[feature];
+        let (bins, usual) = &self.inputs.sections[feature];
         // Sums of nothing are 0, whatever rounding has left of them.
         let sums = |bin: usize| if histogram[bin][2] > 0.0 { histogram[bin] } else { [0.0; 3] };
         let others =
@@ -585,12 +630,12 @@ fn thresholds(mut values: Vec<f32>) -> Vec<f64> {
     cuts
 }
 
-/// Moves the rows that pass the test to the front, keeping the order of each side, and gives their number.
-fn partition(rows: &mut [usize], passes: impl Fn(usize) -> bool) -> usize {
+/// Moves the rows that pass the test before the others, keeping the order of both.
+fn partition(rows: &mut [usize], passes: impl Fn(usize) -> bool) -> (&mut [usize], &mut [usize]) {
     let (first, second): (Vec<usize>, Vec<usize>) = rows.iter().partition(|row| passes(**row));
     rows[..first.len()].copy_from_slice(&first);
     rows[first.len()..].copy_from_slice(&second);
-    first.len()
+    rows.split_at_mut(first.len())
 }
 
 #[cfg(test)]
