@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use certificate::Interval;
+use certificate::{Interval, Scale};
 
 use super::*;
 use crate::data::{DataSet, Part, Task};
@@ -143,6 +143,19 @@ fn starts_depend_on_the_seed_and_on_nothing_else() {
     assert_eq!(run(&Problem::new(&data, &shape, &more).unwrap())[..3], found);
     assert_ne!(multistart(&problem, 8, &AtomicBool::new(false), &|_| ()), found);
     assert_ne!(found[0].minimum, found[1].minimum);
+}
+
+/// Raw numbers are folded into the first layer, which a logarithm cannot be.
+#[test]
+fn raw_inputs_want_linear_scales() {
+    let mut data = flats();
+    data.features[0].scale = Scale::Symlog;
+    let of = |inputs| Settings { inputs, ..settings(Loss::LeastSquares) };
+    let [raw, standardised] = [Inputs::Raw, Inputs::Standardised].map(of);
+    let shape = shape(&[2], OutputActivation::Linear);
+    let message = Problem::new(&data, &shape, &raw).unwrap_err().to_string();
+    assert!(message.contains("area_m2") && message.contains("data.scale"), "{message}");
+    assert!(Problem::new(&data, &shape, &standardised).is_ok());
 }
 
 /// The best of some starts is no worse than the weights that the targets were made with.
