@@ -1,5 +1,6 @@
 //! Trains partially monotone networks, verifies them and escalates the penalty until every block certifies.
 
+mod axis;
 mod baseline;
 mod batch;
 mod certification;

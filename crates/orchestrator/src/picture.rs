@@ -4,6 +4,8 @@ use certificate::{Direction, Model};
 use plotters::prelude::*;
 use train::data::DataSet;
 
+use crate::axis::Axis;
+
 /// Name of the picture in a run folder.
 pub const FILE: &str = "repair.svg";
 /// Validation rows that are tried.
@@ -79,7 +81,7 @@ impl Slice {
             .margin_right(24)
             .x_label_area_size(44)
             .y_label_area_size(64)
-            .build_cartesian_2d(raw(0.0)..raw(1.0), low - room..high + room)?;
+            .build_cartesian_2d(Axis::new(feature.scale, (raw(0.0), raw(1.0))), low - room..high + room)?;
         chart.configure_mesh().light_line_style(WHITE).x_desc(&feature.name).y_desc("output").draw()?;
         let orange = RGBColor(213, 94, 0);
         let blue = RGBColor(0, 114, 178);

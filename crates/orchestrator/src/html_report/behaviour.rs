@@ -1,7 +1,7 @@
 //! What the network answers at real rows, and where it goes the wrong way.
 
 use certificate::exact::approximate;
-use certificate::{Counterexample, Verdict};
+use certificate::{Counterexample, ModelFeature, Scale, Verdict};
 use train::data::FeatureKind;
 
 use super::finished_run::FinishedRun;
@@ -37,8 +37,8 @@ pub fn slices(run: &FinishedRun) -> Option<Section> {
     let range = bounds(all());
     let axis = answer.axis();
     let figure = |(j, curves): &(usize, Vec<Curve>)| {
-        let name = &run.model.features[*j].name;
-        let picture = plots::slices(&Axes { x: name, y: &axis }, curves, range);
+        let ModelFeature { name, scale, .. } = &run.model.features[*j];
+        let picture = plots::slices(&Axes { x: name, y: &axis }, *scale, curves, range);
         (picture, format!("If nothing but {name} changes: {}", seen(run, *j)))
     };
     let parts = [
@@ -120,6 +120,7 @@ pub fn surfaces(run: &FinishedRun) -> Option<Section> {
             axes: Axes { x: name(first), y: name(second) },
             answer: &axis,
             sides: [first, second].map(|j| (answer.raw(j, 0.0), answer.raw(j, 1.0))),
+            scales: [first, second].map(|j| run.model.features[j].scale),
             cells: answer.over(&row.x, pair),
             here: (run.raw(first, row.x[first]), run.raw(second, row.x[second])),
         });
@@ -166,7 +167,7 @@ pub fn counterexamples(run: &FinishedRun) -> Option<Section> {
 fn of_the_network(run: &FinishedRun, pair: &Counterexample) -> Vec<Markup> {
     let name = &run.model.features[pair.input].name;
     let value = |x: &num_rational::BigRational, j: usize| number(run.raw(j, approximate(x)));
-    let row = |(j, feature): (usize, &certificate::ModelFeature)| {
+    let row = |(j, feature): (usize, &ModelFeature)| {
         vec![feature.name.as_str().into(), value(&pair.lower[j], j).into(), value(&pair.upper[j], j).into()]
     };
     let network = |x: &[f64]| run.model.network.evaluate(x)[pair.row];
@@ -253,5 +254,6 @@ fn drawn(
         (0..=POINTS).map(|k| from + (to - from) * k as f64 / POINTS as f64).chain(ends).collect();
     places.sort_by(f64::total_cmp);
     let points: Vec<_> = places.into_iter().map(at).collect();
-    plots::violation(axes, &points, ends.map(at))
+    let scale = if raw { run.model.features[pair.input].scale } else { Scale::Linear };
+    plots::violation(axes, scale, &points, ends.map(at))
 }

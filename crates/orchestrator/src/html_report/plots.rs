@@ -1,11 +1,13 @@
 //! The drawings: small, so that their letters can be read on a narrow window too, and without a background.
 
+use certificate::Scale;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use super::markup::{Markup, drawing};
 use super::numbers::{ends, number, shortened};
+use crate::axis::Axis;
 
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Drawn<T = ()> = Result<T, Box<dyn std::error::Error>>;
@@ -70,12 +72,13 @@ pub struct Curve {
     pub here: (f64, f64),
 }
 
-/// Curves over one feature; `range` is that of the answers, the same on all drawings that are to be compared.
-pub fn slices(axes: &Axes, curves: &[Curve], range: (f64, f64)) -> Markup {
+/// Curves over one feature, whose values are spread by `scale`; `range` is that of the answers, the same on all drawings that
+/// are to be compared.
+pub fn slices(axes: &Axes, scale: Scale, curves: &[Curve], range: (f64, f64)) -> Markup {
     let description = format!("{} along {}", axes.y, axes.x);
     draw((WIDTH, HEIGHT), &description, |area| {
         let x = bounds(curves.iter().flat_map(|curve| &curve.points).map(|point| point.0));
-        let mut chart = chart(area, 28).build_cartesian_2d(x.0..x.1, roomy(range))?;
+        let mut chart = chart(area, 28).build_cartesian_2d(Axis::new(scale, x), roomy(range))?;
         mesh!(chart, axes);
         let mut ends = Vec::new();
         for (curve, color) in curves.iter().zip(COLORS.iter().cycle()) {
@@ -107,6 +110,8 @@ pub struct Surface<'a> {
     pub answer: &'a str,
     /// From the first cell to the last, along both features.
     pub sides: [(f64, f64); 2],
+    /// How the values of both are spread.
+    pub scales: [Scale; 2],
     /// For each cell upwards the values to the right.
     pub cells: Vec<Vec<f64>>,
     /// The real row.
@@ -115,21 +120,21 @@ pub struct Surface<'a> {
 
 /// The surface and what its colours mean.
 pub fn surface(surface: &Surface) -> Markup {
-    let Surface { axes, answer, sides: [x, y], cells, here } = surface;
+    let Surface { axes, answer, sides, scales, cells, here } = surface;
     let (low, high) = bounds(cells.iter().flatten().copied());
     let step = |value: f64| ((value - low) / (high - low).max(1e-12) * STEPS.len() as f64) as usize;
     let color = |value: f64| step(value).min(STEPS.len() - 1);
     draw((WIDTH, HEIGHT), &format!("{answer} over {} and {}", axes.x, axes.y), |area| {
         let (left, right) = area.split_horizontally(WIDTH as i32 - 76);
-        let mut chart = chart(&left, 8).build_cartesian_2d(x.0..x.1, y.0..y.1)?;
-        let rows = cells.len() as f64;
+        let axis = |k: usize| Axis::new(scales[k], sides[k]);
+        let mut chart = chart(&left, 8).build_cartesian_2d(axis(0), axis(1))?;
         for (j, row) in cells.iter().enumerate() {
-            let place = |k: usize, (from, to): (f64, f64), count: f64| from + (to - from) * k as f64 / count;
-            let (bottom, top) = (place(j, *y, rows), place(j + 1, *y, rows));
+            let place = |axis: Axis, k: usize, count: usize| axis.at(k as f64 / count as f64);
+            let (bottom, top) = (place(axis(1), j, cells.len()), place(axis(1), j + 1, cells.len()));
             let mut done = 0;
             // Neighbours of one colour as one rectangle: a tenth of the size.
             for run in row.chunk_by(|a, b| color(*a) == color(*b)) {
-                let ends = [done, done + run.len()].map(|k| place(k, *x, row.len() as f64));
+                let ends = [done, done + run.len()].map(|k| place(axis(0), k, row.len()));
                 let corners = [(ends[0], bottom), (ends[1], top)];
                 chart.draw_series([Rectangle::new(corners, STEPS[color(run[0])].filled())])?;
                 done += run.len();
@@ -137,12 +142,12 @@ pub fn surface(surface: &Surface) -> Markup {
         }
         mesh!(chart, axes, TRANSPARENT);
         chart.draw_series([Circle::new(*here, 6, WHITE.filled()), Circle::new(*here, 4, COLORS[1].filled())])?;
-        scale(&right, (low, high))
+        colors(&right, (low, high))
     })
 }
 
 /// The colours from low to high with the values between them.
-fn scale(area: &Area, (low, high): (f64, f64)) -> Drawn {
+fn colors(area: &Area, (low, high): (f64, f64)) -> Drawn {
     let (top, height) = (16, (HEIGHT as i32 - 76) / STEPS.len() as i32);
     for (k, color) in STEPS.iter().rev().enumerate() {
         let y = top + k as i32 * height;
@@ -270,14 +275,14 @@ pub fn bounds_chart(bounds_of: &[Bound]) -> Markup {
     })
 }
 
-/// The output between and around two inputs that show a violation.
-pub fn violation(axes: &Axes, points: &[(f64, f64)], pair: [(f64, f64); 2]) -> Markup {
+/// The output between and around two inputs that show a violation; their values are spread by `scale`.
+pub fn violation(axes: &Axes, scale: Scale, points: &[(f64, f64)], pair: [(f64, f64); 2]) -> Markup {
     let description = format!("{} along {}: the two inputs of a counterexample", axes.y, axes.x);
     draw((WIDTH, HEIGHT), &description, |area| {
         let x = bounds(points.iter().map(|point| point.0));
         let range = bounds(points.iter().map(|point| point.1));
-        let mut chart =
-            chart(area, 16).build_cartesian_2d(x.0..x.1, roomy((range.0, range.1 + 0.1 * (range.1 - range.0))))?;
+        let upwards = roomy((range.0, range.1 + 0.1 * (range.1 - range.0)));
+        let mut chart = chart(area, 16).build_cartesian_2d(Axis::new(scale, x), upwards)?;
         mesh!(chart, axes);
         let (from, to) = (pair[0].0.min(pair[1].0), pair[0].0.max(pair[1].0));
         let between = points.iter().filter(|point| (from..=to).contains(&point.0)).copied();

@@ -1,6 +1,6 @@
 //! What a network answers when one or two features move and the others stay as in a real row.
 
-use certificate::{Direction, Model, ModelFeature, Target};
+use certificate::{Direction, Model, Target};
 use train::data::DataSet;
 
 /// Steps along a feature.
@@ -100,7 +100,6 @@ impl<'a> Answer<'a> {
             let share = (k as f64 + 0.5) / CELLS as f64;
             self.whole_steps(feature).map_or(share, |steps| (share * steps as f64).round() / steps as f64)
         };
-        let middle = |feature: usize, k: usize| self.share_of_the_unit(feature, middle(feature, k));
         let at = |i, j| self.with(row, &[(first, middle(first, i)), (second, middle(second, j))]);
         (0..CELLS).map(|j| (0..CELLS).map(|i| at(i, j)).collect()).collect()
     }
@@ -108,18 +107,6 @@ impl<'a> Answer<'a> {
     /// A place within a feature's range, from 0 to 1, in the feature's own unit.
     pub fn raw(&self, feature: usize, share: f64) -> f64 {
         self.model.features[feature].raw(self.scaled(feature, share))
-    }
-
-    /// The place whose value in the feature's own unit is this share of the way along its range in that unit.
-    fn share_of_the_unit(&self, feature: usize, share: f64) -> f64 {
-        let ModelFeature { scale, .. } = &self.model.features[feature];
-        if scale.is_linear() {
-            return share;
-        }
-        let [low, high] = [0.0, 1.0].map(|end| self.raw(feature, end));
-        let side = self.model.domain.input_box()[feature];
-        let x = self.model.features[feature].scaled(low + share * (high - low));
-        (x - side.lower) / (side.upper - side.lower)
     }
 
     fn scaled(&self, feature: usize, share: f64) -> f64 {
