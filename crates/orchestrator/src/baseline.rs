@@ -231,8 +231,11 @@ impl Fitting<'_> {
     fn trees(&mut self, configurations: usize) -> Option<Fitted> {
         let (rows, seed) = (Rows::FitAndValidation, self.config.seed);
         let tuning = Tuning { configurations, seed, ..Tuning::default() };
-        self.progress.say(&format!("tuning boosted trees: {configurations} settings, {} folds", tuning.folds));
-        let tuned = tune(self.data, rows, &tuning, self.interrupt)?;
+        let what = format!("tuning boosted trees: {configurations} settings, {} folds", tuning.folds);
+        let bar = self.progress.start_tuning(&what, tuning.fits());
+        let tuned = tune(self.data, rows, &tuning, self.interrupt, || bar.inc(1));
+        bar.finish_and_clear();
+        let tuned = tuned?;
         let trees = Trees::fit(self.data, rows, &tuned.settings, seed);
         Some(Fitted {
             settings: Settings::Trees(tuned.settings),

@@ -431,9 +431,12 @@ impl Comparer<'_> {
         let record = match stored {
             Some(record) => record,
             None => {
-                self.progress.say(&format!("split {}: tuning {}", place.name, method.name));
+                let what = format!("split {}: tuning {}", place.name, method.name);
+                let bar = self.progress.start_tuning(&what, tuning.fits());
                 let start = Instant::now();
-                let Some(tuned) = tune(data, rows, &tuning, self.interrupt) else { return Ok(None) };
+                let tuned = tune(data, rows, &tuning, self.interrupt, || bar.inc(1));
+                bar.finish_and_clear();
+                let Some(tuned) = tuned else { return Ok(None) };
                 let seconds = start.elapsed().as_secs_f64();
                 let record = TuningRecord { format_version: 1, rows, tuning, tuned, seconds };
                 let folder = path.parent().expect("it was just joined");

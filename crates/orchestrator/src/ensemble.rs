@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::escalation::{Escalation, Outcome, Round, StopReason};
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
+use crate::teacher::Teacher;
 
 /// What a run delivers.
 pub struct Delivery {
@@ -60,9 +61,13 @@ pub fn run(
     progress: &mut Progress,
     interrupt: &AtomicBool,
 ) -> Result<Delivery> {
+    let Some(teacher) = Teacher::tuned(config, data, folder, progress, interrupt)? else {
+        let stop = StopReason::Interrupted;
+        return Ok(Delivery { stop, members: Vec::new(), model: None, unrepaired: None, validated: None });
+    };
     if config.ensemble == 1 {
         let Outcome { stop, rounds, model, unrepaired, validated } =
-            Escalation::new(config, data, folder, progress, interrupt).run()?;
+            Escalation::new(config, data, folder, progress, interrupt).run(&teacher)?;
         return Ok(Delivery { stop, members: vec![rounds], model, unrepaired, validated });
     }
     let mut members = Vec::new();
@@ -70,7 +75,7 @@ pub fn run(
         progress.say(&format!("member {} of {}", member + 1, config.ensemble));
         let config = Config { seed: member_seed(config.seed, member), ..config.clone() };
         let folder = folder.member(member)?;
-        let outcome = Escalation::new(&config, data, &folder, progress, interrupt).run()?;
+        let outcome = Escalation::new(&config, data, &folder, progress, interrupt).run(&teacher)?;
         let stopped = outcome.stop == StopReason::Interrupted;
         members.push(outcome);
         if stopped {

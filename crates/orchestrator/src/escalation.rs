@@ -9,7 +9,6 @@ use certificate::{Domain, Model, Network, Specification};
 use milp::{Control, NetworkReport, Options};
 use serde::{Deserialize, Serialize};
 use train::data::{DataSet, Feature};
-use train::trees::distil;
 use train::{Candidate, Epoch, Trainer, constant_loss};
 
 use crate::config::{Config, Deliver};
@@ -18,6 +17,7 @@ use crate::progress::Progress;
 use crate::repair::{Repair, repair};
 use crate::report;
 use crate::run_folder::{Metrics, RunFolder};
+use crate::teacher::Teacher;
 use during_training::CERTIFIED;
 
 /// Trains at growing lambda until a network certifies or a limit is reached.
@@ -151,33 +151,19 @@ impl<'a> Escalation<'a> {
         Self { config, data, folder, progress, interrupt }
     }
 
-    /// Runs rounds until one certifies or a limit is reached. Rounds that an earlier run finished are taken from the
-    /// folder, an unfinished one continues at its last checkpoint.
+    /// Runs rounds until one certifies or a limit is reached, on the targets of `teacher`. Rounds that an earlier run finished
+    /// are taken from the folder, an unfinished one continues at its last checkpoint.
     ///
     /// # Errors
     /// If a training breaks down at every learning rate, or a record cannot be written.
-    pub fn run(&mut self) -> Result<Outcome> {
-        let Some(data) = self.taught(self.data.clone()) else {
-            let stop = StopReason::Interrupted;
-            return Ok(Outcome { stop, rounds: Vec::new(), model: None, unrepaired: None, validated: None });
-        };
+    pub fn run(&mut self, teacher: &Teacher) -> Result<Outcome> {
+        let data = teacher.teach(self.data, self.config.seed);
         let original = self.data;
-        Escalation::new(self.config, &data, self.folder, self.progress, self.interrupt).rounds(original)
-    }
-
-    /// The data with targets that boosted trees had a part in, if that is wanted. `None` if it was interrupted.
-    fn taught(&mut self, data: DataSet) -> Option<DataSet> {
-        match self.config.train.distil {
-            0.0 => Some(data),
-            share => {
-                self.progress.say("  tuning boosted trees to learn from");
-                distil(&data, share, self.config.seed, self.interrupt)
-            }
-        }
+        Escalation::new(self.config, &data, self.folder, self.progress, self.interrupt).rounds(original, teacher)
     }
 
     /// The rounds; `original` has the targets as they stand in the table.
-    fn rounds(&mut self, original: &DataSet) -> Result<Outcome> {
+    fn rounds(&mut self, original: &DataSet, teacher: &Teacher) -> Result<Outcome> {
         let start = Instant::now();
         let limits = &self.config.escalation;
         let stop = StopReason::RoundLimit(limits.round_limit);
@@ -199,7 +185,8 @@ impl<'a> Escalation<'a> {
             if certified {
                 outcome.stop = StopReason::Certified;
                 if self.config.train.all_rows {
-                    self.on_all_rows(original, number + 1, lambda, &mut outcome)?;
+                    let data = teacher.teach(&original.with_validation_fitted(), self.config.seed);
+                    self.on_all_rows(&data, number + 1, lambda, &mut outcome)?;
                 }
                 break;
             }
@@ -215,13 +202,9 @@ impl<'a> Escalation<'a> {
 
     /// Trains once more, on the validation rows too. What comes out is delivered if it is certified; otherwise the outcome
     /// stays as it is.
-    fn on_all_rows(&mut self, original: &DataSet, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
+    fn on_all_rows(&mut self, data: &DataSet, number: u32, lambda: f64, outcome: &mut Outcome) -> Result<()> {
         self.progress.say("  once more, on the validation rows too; scores on them say nothing from here on");
-        let Some(data) = self.taught(original.with_validation_fitted()) else {
-            outcome.stop = StopReason::Interrupted;
-            return Ok(());
-        };
-        let mut again = Escalation::new(self.config, &data, self.folder, self.progress, self.interrupt);
+        let mut again = Escalation::new(self.config, data, self.folder, self.progress, self.interrupt);
         let Some((round, model, unrepaired)) = again.round(number, lambda, true)? else {
             outcome.stop = StopReason::Interrupted;
             return Ok(());

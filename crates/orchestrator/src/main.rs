@@ -25,6 +25,7 @@ mod resplits;
 mod run_folder;
 mod run_options;
 mod summary;
+mod teacher;
 mod tensorboard;
 mod verify;
 mod violations;

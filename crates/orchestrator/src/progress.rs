@@ -121,6 +121,15 @@ impl Progress {
         bar
     }
 
+    /// Boosted trees are about to be tuned by so many fits; the bar returned may be moved from any thread.
+    pub fn start_tuning(&self, what: &str, fits: usize) -> ProgressBar {
+        self.say(what);
+        let Some(bars) = &self.bars else { return ProgressBar::hidden() };
+        let template = "{prefix:>12} [{bar:30}] {pos:>4}/{len} fits  {eta} left";
+        let style = ProgressStyle::with_template(template).expect("a template of known keys");
+        bars.all.add(ProgressBar::new(fits as u64).with_style(style).with_prefix("trees"))
+    }
+
     /// A smooth programme is about to be attacked from many points; the bar returned may be moved from any thread.
     pub fn start_starts(&self, starts: u32) -> ProgressBar {
         let Some(bars) = &self.bars else { return ProgressBar::hidden() };

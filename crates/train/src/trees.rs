@@ -101,6 +101,18 @@ pub struct Tuning {
     pub seed: u64,
 }
 
+impl Tuning {
+    /// The search for trees that only teach; see [`distil`].
+    pub fn of_a_teacher(seed: u64) -> Self {
+        Self { configurations: 10, seed, ..Self::default() }
+    }
+
+    /// How many times trees are fitted.
+    pub fn fits(&self) -> usize {
+        self.configurations * self.folds
+    }
+}
+
 impl Default for Tuning {
     fn default() -> Self {
         Self { configurations: 30, folds: 5, rounds: 400, seed: 0 }
@@ -124,9 +136,11 @@ pub struct Tuned {
 /// differ by 0.22 ± 0.15 points (± 0.27 corrected for overlap) in favour of the loss, which is no proof; but this was seen on
 /// test rows before the rule was settled, so on those splits the trees may look better by about that much.
 ///
+/// `fitted` is called after each of the [`Tuning::fits`], on any thread.
+///
 /// # Panics
 /// If there are fewer than two folds, fewer rows than folds, or nothing to try.
-pub fn tune(data: &DataSet, rows: Rows, tuning: &Tuning, stop: &AtomicBool) -> Option<Tuned> {
+pub fn tune(data: &DataSet, rows: Rows, tuning: &Tuning, stop: &AtomicBool, fitted: impl Fn() + Sync) -> Option<Tuned> {
     let Tuning { configurations, folds, rounds, seed } = *tuning;
     let part = rows.of(data);
     assert!(folds >= 2 && part.len() >= folds && configurations > 0 && rounds > 0);
@@ -146,8 +160,12 @@ pub fn tune(data: &DataSet, rows: Rows, tuning: &Tuning, stop: &AtomicBool) -> O
     };
     let parts: Vec<Fold> = (0..folds).into_par_iter().map(folded).collect();
     let jobs: Vec<_> = settings.iter().flat_map(|settings| parts.iter().map(move |fold| (settings, fold))).collect();
-    let curves: Vec<Vec<Scores>> =
-        jobs.par_iter().map(|(settings, fold)| curve(data, fold, settings, seed, stop)).collect();
+    let scored = |(settings, fold): &(&Settings, &Fold)| {
+        let scores = curve(data, fold, settings, seed, stop);
+        fitted();
+        scores
+    };
+    let curves: Vec<Vec<Scores>> = jobs.par_iter().map(scored).collect();
     if stop.load(Ordering::Relaxed) {
         return None;
     }
@@ -260,13 +278,11 @@ impl Trees {
     }
 }
 
-/// The data with the targets of the fitting rows moved by `share` towards what monotone trees predict there; the trees are
-/// tuned and fitted on these rows alone. A network that is fitted on such targets is told where the labels are noise
-/// (distillation, Hinton et al. 2015). `None` if `stop` was set in the meantime.
-pub fn distil(data: &DataSet, share: f64, seed: u64, stop: &AtomicBool) -> Option<DataSet> {
-    let tuning = Tuning { configurations: TEACHERS, seed, ..Tuning::default() };
-    let settings = tune(data, Rows::Fit, &tuning, stop)?.settings;
-    let teacher = Trees::fit(data, Rows::Fit, &settings, seed).outputs(&data.fit);
+/// The data with the targets of the fitting rows moved by `share` towards what monotone trees of these settings, fitted on
+/// these rows alone, predict there. A network that is fitted on such targets is told where the labels are noise
+/// (distillation, Hinton et al. 2015).
+pub fn distil(data: &DataSet, share: f64, settings: &Settings, seed: u64) -> DataSet {
+    let teacher = Trees::fit(data, Rows::Fit, settings, seed).outputs(&data.fit);
     let mut data = data.clone();
     for (y, output) in data.fit.y.iter_mut().zip(teacher) {
         let taught = match data.task {
@@ -275,11 +291,8 @@ pub fn distil(data: &DataSet, share: f64, seed: u64, stop: &AtomicBool) -> Optio
         };
         *y = ((1.0 - share) * f64::from(*y) + share * taught) as f32;
     }
-    Some(data)
+    data
 }
-
-/// Settings tried for trees that teach.
-const TEACHERS: usize = 10;
 
 /// A regression tree; the root is the first node.
 #[derive(Debug, Clone, PartialEq)]
@@ -731,19 +744,18 @@ mod tests {
     fn taught_targets_are_less_noisy() {
         let truth = |x: &[f32]| f64::from(3.0 * (x[0] + x[1]) - 3.0);
         let data = invented(&[Direction::Increasing, Direction::Free], true, 600, truth);
-        let stop = AtomicBool::new(false);
         let noise = |taught: &DataSet| {
             let rows = taught.fit.x.chunks(2).zip(&taught.fit.y);
             let error = rows.map(|(x, y)| (f64::from(*y) - 1.0 / (1.0 + (-truth(x)).exp())).powi(2));
             error.sum::<f64>() / taught.fit.len() as f64
         };
-        let [none, half, all] = [0.0, 0.5, 1.0].map(|share| distil(&data, share, 3, &stop).unwrap());
+        let settings =
+            tune(&data, Rows::Fit, &Tuning::of_a_teacher(3), &AtomicBool::new(false), || ()).unwrap().settings;
+        let [none, half, all] = [0.0, 0.5, 1.0].map(|share| distil(&data, share, &settings, 3));
         assert_eq!(none, data);
         assert_eq!((&half.validation, &half.test, &half.fit.x), (&data.validation, &data.test, &data.fit.x));
         let [none, half, all] = [none, half, all].map(|taught| noise(&taught));
         assert!(half < 0.5 * none && all < 0.5 * half, "{none} {half} {all}");
-        stop.store(true, Ordering::Relaxed);
-        assert!(distil(&data, 0.5, 3, &stop).is_none());
     }
 
     #[test]
@@ -817,7 +829,7 @@ mod tests {
         let data = invented(&directions, true, 300, wavy);
         let tuning = Tuning { configurations: 4, folds: 3, rounds: 25, seed: 1 };
         let stop = AtomicBool::new(false);
-        let found = |data: &DataSet, rows| tune(data, rows, &tuning, &stop).unwrap();
+        let found = |data: &DataSet, rows| tune(data, rows, &tuning, &stop, || ()).unwrap();
         let both = found(&data, Rows::FitAndValidation);
         assert!((1..=25).contains(&both.settings.rounds) && both.scores.accuracy.is_some());
 
@@ -836,7 +848,7 @@ mod tests {
         assert_ne!(fitted(&data, Rows::Fit, 0), fitted(&data, Rows::Fit, 1));
 
         stop.store(true, Ordering::Relaxed);
-        assert_eq!(tune(&data, Rows::Fit, &tuning, &stop), None);
+        assert_eq!(tune(&data, Rows::Fit, &tuning, &stop, || ()), None);
     }
 
     #[test]

@@ -1,0 +1,59 @@
+//! Boosted trees that networks learn from: `train.distil`.
+
+use std::sync::atomic::AtomicBool;
+
+use train::data::DataSet;
+use train::trees::{Rows, Settings, Tuned, Tuning, distil, tune};
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::progress::Progress;
+use crate::run_folder::RunFolder;
+
+/// Name of the record in a run folder.
+const FILE: &str = "teacher.json";
+
+/// Moves the targets of a run's networks towards what trees predict; without `train.distil` it leaves them.
+pub struct Teacher {
+    share: f64,
+    /// None without a share.
+    settings: Option<Settings>,
+}
+
+impl Teacher {
+    /// Tunes the trees on the fitting rows, once for all rounds and members of a run, unless an earlier part of the run did.
+    /// `None` if it was interrupted.
+    ///
+    /// # Errors
+    /// If the record cannot be read or written.
+    pub fn tuned(
+        config: &Config,
+        data: &DataSet,
+        folder: &RunFolder,
+        progress: &Progress,
+        interrupt: &AtomicBool,
+    ) -> Result<Option<Self>> {
+        let share = config.train.distil;
+        if share == 0.0 {
+            return Ok(Some(Self { share, settings: None }));
+        }
+        if let Some(Tuned { settings, .. }) = folder.read_json(FILE)? {
+            return Ok(Some(Self { share, settings: Some(settings) }));
+        }
+        let tuning = Tuning::of_a_teacher(config.seed);
+        let bar = progress.start_tuning("tuning boosted trees to learn from", tuning.fits());
+        let tuned = tune(data, Rows::Fit, &tuning, interrupt, || bar.inc(1));
+        bar.finish_and_clear();
+        let Some(tuned) = tuned else { return Ok(None) };
+        folder.write_json(FILE, &tuned)?;
+        Ok(Some(Self { share, settings: Some(tuned.settings) }))
+    }
+
+    /// The data with the targets that it teaches; it is fitted on the fitting rows first.
+    pub fn teach(&self, data: &DataSet, seed: u64) -> DataSet {
+        match &self.settings {
+            Some(settings) => distil(data, self.share, settings, seed),
+            None => data.clone(),
+        }
+    }
+}
