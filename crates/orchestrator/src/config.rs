@@ -136,7 +136,7 @@ pub struct Train {
     /// was accepted. Needs a repair of the last epoch's network, because there is nothing left to choose an epoch with.
     pub all_rows: bool,
     /// By how much the targets of the fitting rows are moved towards what monotone boosted trees, tuned on these rows, predict
-    /// there: 0 to 1. Improves probabilities rather than decisions.
+    /// there: 0 to 1. Worth most where targets are noisy and rows many; for classes it improves probabilities rather than decisions.
     pub distil: f64,
     /// What the learning rate is multiplied with when a training fails.
     pub learning_rate_drop: f64,

@@ -298,7 +298,7 @@ mod tests {
     fn every_sweep_of_the_repository_can_be_planned() {
         let sweeps = [
             ("table1", 130),
-            ("table2", 100),
+            ("table2", 110),
             ("table3", 80),
             ("table5", 140),
             ("table7", 140),
