@@ -17,11 +17,19 @@
 //!
 //! Every basis bounds the slack from above, the simplex multipliers of the last one are `x` and `s`, and the neurons
 //! with `lambda_i > 0` are a *conflict*: already their signs alone leave no interior.
+//!
+//! A pivot costs the square of the number of coordinates, so where these are many rounded arithmetic is asked first, and
+//! confirmed ([`rounded`]).
+
+mod rounded;
 
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, Zero};
+
+/// Coordinates from which on the exact method takes seconds (276 of them: up to minutes).
+const MANY: usize = 64;
 
 /// `sigma (w x + b)`, asked to be positive.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,7 +43,7 @@ pub struct Halfspace {
 /// What the slack programme found.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Interior {
-    /// A point of the box with the largest possible slack, which is positive.
+    /// A point of the box with a positive slack.
     Point(Vec<BigRational>),
     /// There is none. Already these half-spaces have no common point in the box.
     Empty {
@@ -47,10 +55,11 @@ pub enum Interior {
 
 /// Decides whether a point of the closed box satisfies all half-spaces strictly.
 ///
-/// A side of the box whose ends are equal fixes its coordinate.
+/// A side of the box whose ends are equal fixes its coordinate. The point has the largest slack unless it has many
+/// coordinates.
 ///
 /// # Soundness
-/// Exact: no number is rounded.
+/// Exact: either no number is rounded, or what came of rounded ones is confirmed without rounding.
 ///
 /// # Panics
 /// If a half-space has the wrong number of weights or a side is empty.
@@ -61,6 +70,11 @@ pub fn interior(halfspaces: &[Halfspace], sides: &[(BigRational, BigRational)]) 
         return Interior::Point(sides.iter().map(|(lower, _)| lower.clone()).collect());
     }
     let free: Vec<usize> = (0..sides.len()).filter(|&j| sides[j].0 < sides[j].1).collect();
+    if free.len() >= MANY {
+        if let Some(answer) = rounded::interior(halfspaces, sides) {
+            return answer;
+        }
+    }
     let scaled = Scaled::new(halfspaces, sides, &free);
     match Simplex::new(&scaled).run() {
         Err(conflict) => Interior::Empty { conflict },
@@ -243,15 +257,20 @@ impl<'a> Simplex<'a> {
         };
         let mut conflict: Vec<_> = self.basis.iter().zip(&self.inverse).filter_map(lambda).collect();
         conflict.sort_unstable_by_key(|(i, _)| *i);
-        let divisor = conflict.iter().fold(BigInt::ZERO, |gcd, (_, factor)| gcd.gcd(factor));
-        conflict.iter_mut().for_each(|(_, factor)| *factor /= &divisor);
-        conflict
+        reduced(conflict)
     }
 
     fn point(&self, multipliers: &[BigInt]) -> Vec<BigRational> {
         let scale = &self.determinant * &self.data.coordinate_scale;
         multipliers[1..].iter().map(|y| BigRational::new(-y, scale.clone())).collect()
     }
+}
+
+/// Factors without a common divisor.
+fn reduced(mut conflict: Vec<(usize, BigInt)>) -> Vec<(usize, BigInt)> {
+    let divisor = conflict.iter().fold(BigInt::ZERO, |gcd, (_, factor)| gcd.gcd(factor));
+    conflict.iter_mut().for_each(|(_, factor)| *factor /= &divisor);
+    conflict
 }
 
 #[cfg(test)]
@@ -315,6 +334,16 @@ mod tests {
 
     #[test]
     fn a_conflict_is_empty_by_itself_and_a_point_is_inside() {
+        let (decided, of) = assert_answers(|halfspaces, sides| Some(interior(halfspaces, sides)));
+        assert_eq!(decided, of);
+        let (decided, of) = assert_answers(rounded::interior);
+        assert!(2 * decided > of, "{decided} of {of}");
+    }
+
+    /// How many of some random cells are decided, and rightly.
+    fn assert_answers(
+        decide: impl Fn(&[Halfspace], &[(BigRational, BigRational)]) -> Option<Interior>,
+    ) -> (usize, usize) {
         let mut rng = ChaCha8Rng::seed_from_u64(1);
         let (mut empty, mut full) = (0, 0);
         for _ in 0..300 {
@@ -324,7 +353,8 @@ mod tests {
             let halfspaces: Vec<_> =
                 (0..5).map(|_| halfspace(&(0..dimension).map(|_| number()).collect::<Vec<_>>(), number())).collect();
             let sides = cube(dimension, -1.0, 1.0);
-            match interior(&halfspaces, &sides) {
+            let Some(answer) = decide(&halfspaces, &sides) else { continue };
+            match answer {
                 Interior::Point(x) => {
                     full += 1;
                     assert!(x.iter().all(|x| x.abs() <= BigRational::one()));
@@ -345,5 +375,47 @@ mod tests {
             }
         }
         assert!(empty > 30 && full > 30, "{empty} empty, {full} full");
+        (empty + full, 300)
+    }
+
+    /// Of many coordinates, with rounding first and without.
+    #[test]
+    fn many_coordinates() {
+        let mut rng = ChaCha8Rng::seed_from_u64(2);
+        let (mut empty, mut full) = (0, 0);
+        for _ in 0..12 {
+            let mut number = || f64::from(rng.random_range(-1.0..1.0_f32));
+            let halfspaces: Vec<_> = (0..8)
+                .map(|_| halfspace(&(0..MANY).map(|_| number()).collect::<Vec<_>>(), 5.0 * number() - 3.0))
+                .collect();
+            let sides = cube(MANY, 0.0, 1.0);
+            let scaled = Scaled::new(&halfspaces, &sides, &(0..MANY).collect::<Vec<_>>());
+            match (rounded::interior(&halfspaces, &sides).unwrap(), Simplex::new(&scaled).run()) {
+                (Interior::Point(x), Ok(_)) => {
+                    full += 1;
+                    assert!(x.iter().all(|x| *x >= BigRational::zero() && *x <= BigRational::one()));
+                    assert!(halfspaces.iter().all(|h| slack(h, &x).is_positive()));
+                }
+                (Interior::Empty { conflict }, Err(_)) => {
+                    empty += 1;
+                    let factor = |(i, factor): &(usize, BigInt)| (*i, BigRational::from_integer(factor.clone()));
+                    let largest =
+                        conflict.iter().map(factor).map(|(i, f)| &halfspaces[i].bias * f).sum::<BigRational>()
+                            + (0..MANY)
+                                .map(|j| {
+                                    conflict
+                                        .iter()
+                                        .map(factor)
+                                        .map(|(i, f)| &halfspaces[i].weight[j] * f)
+                                        .sum::<BigRational>()
+                                })
+                                .filter(Signed::is_positive)
+                                .sum::<BigRational>();
+                    assert!(!largest.is_positive());
+                }
+                (rounded, exact) => panic!("{rounded:?} against {exact:?}"),
+            }
+        }
+        assert!(empty > 2 && full > 2, "{empty} empty, {full} full");
     }
 }
