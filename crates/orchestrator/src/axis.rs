@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use certificate::{Interval, Scale};
-use plotters::coord::ranged1d::{DefaultFormatting, KeyPointHint, Ranged};
+use plotters::coord::ranged1d::{BoldPoints, DefaultFormatting, KeyPointHint, Ranged};
 use plotters::coord::types::RangedCoordf64;
 
 /// Labels beside an axis, about.
@@ -50,31 +50,36 @@ impl Ranged for Axis {
 /// Round values from `low` to `high`, each about as far from the next one where they are spread by [`Scale::Symlog`].
 fn labels(low: f64, high: f64) -> Vec<f64> {
     let largest = low.abs().max(high.abs());
-    let powers = || (0..).map(|k| 10_f64.powi(k)).take_while(|power| *power <= largest);
-    let fine = |power: f64| [power, 2.0 * power, 5.0 * power];
-    let sizes: Vec<f64> = if powers().count() > 2 { powers().collect() } else { powers().flat_map(fine).collect() };
-    let values = sizes.iter().rev().map(|size| -size).chain([0.0]).chain(sizes.iter().copied());
-    let mut values: Vec<f64> = values.filter(|value| (low..=high).contains(value)).collect();
-    let every = values.len().div_ceil(LABELS + 2);
-    // 0 stays where it is among them.
+    let within = |digits: &[f64]| -> Vec<f64> {
+        let powers = (0..).map(|k| 10_f64.powi(k)).take_while(|power| *power <= largest);
+        let sizes: Vec<f64> = powers.flat_map(|power| digits.iter().map(move |digit| digit * power)).collect();
+        let values = sizes.iter().rev().map(|size| -size).chain([0.0]).chain(sizes.iter().copied());
+        values.filter(|value| (low..=high).contains(value)).collect()
+    };
+    let mut values = within(&[1.0]);
+    if values.len() < 4 {
+        values = within(&[1.0, 2.0, 5.0]);
+    }
+    if values.len() < 3 {
+        return RangedCoordf64::from(low..high).key_points(BoldPoints(LABELS));
+    }
+    // Of too many every second or third; 0 stays if it is among them.
     let zero = values.iter().position(|value| *value == 0.0).unwrap_or(0);
-    let mut place = 0..;
-    values.retain(|_| place.next().is_some_and(|place: usize| place.abs_diff(zero).is_multiple_of(every)));
-    values
+    let every = values.len().div_ceil(LABELS + 2);
+    values.iter().enumerate().filter(|(k, _)| k.abs_diff(zero) % every == 0).map(|(_, value)| *value).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use plotters::coord::ranged1d::BoldPoints;
-
     use super::*;
 
     #[test]
     fn labels_are_round_and_few() {
         assert_eq!(labels(0.0, 57_894.0), [0.0, 1.0, 10.0, 100.0, 1000.0, 10_000.0]);
         assert_eq!(labels(-30.0, 250.0), [-10.0, -1.0, 0.0, 1.0, 10.0, 100.0]);
-        assert_eq!(labels(0.0, 38.0), [0.0, 1.0, 2.0, 5.0, 10.0, 20.0]);
-        assert_eq!(labels(-1e7, 1e7), [-1e6, -1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4, 1e6]);
+        assert_eq!(labels(20.0, 120.0), [20.0, 50.0, 100.0]);
+        assert_eq!(labels(-1e7, 1e7), [-1e5, -100.0, 0.0, 100.0, 1e5]);
+        assert!((4..9).contains(&labels(0.0, 0.5).len()));
         let linear = Axis::new(Scale::Linear, (0.0, 50.0));
         assert_eq!(linear.key_points(BoldPoints(LABELS)), [0.0, 10.0, 20.0, 30.0, 40.0, 50.0]);
     }

@@ -14,6 +14,7 @@ use crate::ensemble::Delivery;
 use crate::escalation::{Round, StopReason};
 use crate::picture::{self, Slice};
 use crate::repair::{self, Repair};
+use crate::teacher;
 
 /// Writing to a string cannot fail.
 macro_rules! line {
@@ -62,7 +63,7 @@ pub fn render(
 ) -> String {
     let mut text = String::new();
     verdict(&mut text, config, data, delivery, &report.verdict);
-    scores_table(&mut text, data, &results);
+    scores_table(&mut text, config, data, &results);
     if let Some(slice) = &results.slice {
         repair_picture(&mut text, data, slice);
     }
@@ -218,7 +219,7 @@ fn counterexample(text: &mut String, data: &DataSet, pair: &Counterexample) {
     line!(text, "");
 }
 
-fn scores_table(text: &mut String, data: &DataSet, results: &Results) {
+fn scores_table(text: &mut String, config: &Config, data: &DataSet, results: &Results) {
     line!(text, "## Quality of the predictions\n");
     line!(text, "| rows | number | loss | score |\n|---|---|---|---|");
     let mut rows = |when: &str, scores: &FinalScores| {
@@ -244,6 +245,9 @@ fn scores_table(text: &mut String, data: &DataSet, results: &Results) {
         data.fit.len(),
         data.split
     );
+    if let Some(remark) = teacher::remark(config.train.distil) {
+        line!(text, "{remark}\n");
+    }
     if results.all_rows {
         line!(
             text,

@@ -57,3 +57,32 @@ impl Teacher {
         }
     }
 }
+
+/// What a reader of scores should know; nothing without trees.
+pub fn remark(share: f64) -> Option<String> {
+    let predicted = "what monotone boosted trees, tuned and fitted on the same rows, predict there";
+    let targets = match share {
+        0.0 => return None,
+        1.0 => predicted.into(),
+        _ => format!("targets that lie {:.0} % of the way from the table's own to {predicted}", 100.0 * share),
+    };
+    Some(format!(
+        "The network learned {targets}. Losses while fitting are about that, all scores about the targets of the table."
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_remark_says_how_far() {
+        assert_eq!(remark(0.0), None);
+        assert!(
+            remark(0.25)
+                .unwrap()
+                .starts_with("The network learned targets that lie 25 % of the way from the table's own")
+        );
+        assert!(remark(1.0).unwrap().starts_with("The network learned what monotone boosted trees"));
+    }
+}

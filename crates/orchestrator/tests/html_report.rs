@@ -168,6 +168,36 @@ fn a_page_has_everything_and_the_numbers_of_the_run() {
     assert_eq!(fs::read_to_string(other).unwrap(), page);
 }
 
+/// Along a feature whose scale is not linear, drawings are spread as the network sees it.
+#[test]
+fn drawings_have_the_scale_of_their_features() {
+    let temporary = tempfile::tempdir().unwrap();
+    let example = repository().join("datasets/example");
+    let manifest = fs::read_to_string(example.join("manifest.toml")).unwrap();
+    let manifest = manifest.replace("range = [0, 15]", "range = [0, 15]\nscale = \"symlog\"");
+    fs::write(temporary.path().join("manifest.toml"), manifest).unwrap();
+    fs::copy(example.join("rent.csv"), temporary.path().join("rent.csv")).unwrap();
+    let folder = temporary.path().join("run");
+    let data = format!("data.manifest={}", temporary.path().join("manifest.toml").display());
+    train("configs/smoke.toml", &folder, &["--set", &data]);
+    let page = report(&folder);
+    assert_self_contained(&page);
+    let drawing = |id: &str, number: usize| section(&page, id).split("<svg ").nth(number).unwrap();
+    // How far to the right a text stands.
+    let place = |drawing: &str, text: &str| -> f64 {
+        let texts =
+            drawing.split("<text ").skip(1).filter(|rest| rest.split(['>', '<']).nth(1).unwrap().trim() == text);
+        let places = texts.map(|rest| rest.split("x=\"").nth(1).unwrap().split('"').next().unwrap().parse().unwrap());
+        places.fold(f64::NEG_INFINITY, f64::max)
+    };
+    let [zero, one, ten] = ["0", "1", "10"].map(|text| place(drawing("slices", 2), text));
+    let share = (one - zero) / (ten - zero);
+    assert!((share - 2.0_f64.ln() / 11.0_f64.ln()).abs() < 0.02, "{zero} {one} {ten}");
+    for text in ["1", "2", "5", "10"] {
+        assert!(place(drawing("surfaces", 1), text) > 0.0, "{text}");
+    }
+}
+
 #[test]
 fn a_refuted_network_is_not_praised_and_its_counterexamples_are_drawn() {
     let temporary = tempfile::tempdir().unwrap();

@@ -189,6 +189,8 @@ fn the_last_round_may_be_on_all_rows() {
     let output = smoke(&taught, &[REPAIRED, &more].concat());
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(certifies(&certificate::Model::load(&taught.join("model.safetensors")).unwrap()));
+    let report = fs::read_to_string(taught.join("report.md")).unwrap();
+    assert!(report.contains("50 % of the way from the table's own to what monotone boosted trees"), "{report}");
 
     let output = smoke(&temporary.path().join("choosing"), &["--set", "train.all_rows=true"]);
     assert_eq!(output.status.code(), Some(2));
@@ -199,7 +201,7 @@ fn the_last_round_may_be_on_all_rows() {
 fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
     let temporary = tempfile::tempdir().unwrap();
     let folder = temporary.path().join("run");
-    let output = smoke(&folder, &["--set", "ensemble=3"]);
+    let output = smoke(&folder, &["--set", "ensemble=3", "--set", "train.distil=0.5"]);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     let load = |file: &str| certificate::Model::load(&folder.join(file)).unwrap().network;
     let mean = load("model.safetensors");
@@ -212,10 +214,12 @@ fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
     assert_eq!(run(&["check", &file("certificate.jsonl"), &file("model.safetensors")]).status.code(), Some(0));
     let report = fs::read_to_string(folder.join("report.md")).unwrap();
     assert!(report.contains("mean of 3 networks") && report.contains("No query was about two members"), "{report}");
-    // The first member is what the seed gives alone.
+    // The first member is what the seed gives alone, the trees that taught it too.
     let alone = temporary.path().join("alone");
-    smoke(&alone, &[]);
+    smoke(&alone, &["--set", "train.distil=0.5"]);
     assert_eq!(members[0], certificate::Model::load(&alone.join("model.safetensors")).unwrap().network);
+    let teacher = |folder: &Path| fs::read_to_string(folder.join("teacher.json")).unwrap();
+    assert_eq!(teacher(&folder), teacher(&alone));
 }
 
 /// Killed again and again at arbitrary moments and resumed each time, a run ends with the same bytes as an undisturbed
@@ -228,7 +232,8 @@ fn a_killed_run_resumes_bit_for_bit() {
 /// The same where most of the time goes into repairs of networks that were trained without a penalty.
 #[test]
 fn a_run_killed_while_it_repairs_resumes_bit_for_bit() {
-    survives_kills(&[REPAIRED, &["--set", "train.epochs=5", "--set", "train.all_rows=true"]].concat());
+    let more = ["--set", "train.epochs=5", "--set", "train.all_rows=true", "--set", "train.distil=0.5"];
+    survives_kills(&[REPAIRED, &more].concat());
 }
 
 fn survives_kills(more: &[&str]) {

@@ -264,6 +264,9 @@ fn how(config: &Config) -> String {
         _ if certify.deliver == Deliver::Last => "repaired if it has to be".to_owned(),
         _ => "the last epoch is repaired if none certifies".into(),
     });
+    if train.distil > 0.0 {
+        parts.push("taught by monotone boosted trees".into());
+    }
     if train.all_rows {
         parts.push("then once more on fitting and validation rows together".into());
     }

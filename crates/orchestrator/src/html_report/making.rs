@@ -11,6 +11,7 @@ use super::numbers::number;
 use super::plots::{self, Axes, Bound, Step};
 use crate::escalation::Round;
 use crate::report::{FinalScores, input_name, repair_text, score_text, stop_reason};
+use crate::teacher;
 
 /// Inputs of a block that are drawn; a longer list is a table only.
 const DRAWN: usize = 30;
@@ -73,6 +74,7 @@ fn caveats(run: &FinishedRun) -> Vec<String> {
         choice.to_owned(),
         format!("The test rows played no part in any choice. Fitted on {fitted} rows, split “{}”.", run.data.split),
     ];
+    remarks.extend(teacher::remark(run.config.train.distil));
     if run.last_rounds().any(|round| round.all_rows && certified(round)) {
         remarks.push(format!(
             "Then everything was settled, and the network was trained and repaired once more, on these and the validation rows \
