@@ -70,10 +70,10 @@ pub fn interior(halfspaces: &[Halfspace], sides: &[(BigRational, BigRational)]) 
         return Interior::Point(sides.iter().map(|(lower, _)| lower.clone()).collect());
     }
     let free: Vec<usize> = (0..sides.len()).filter(|&j| sides[j].0 < sides[j].1).collect();
-    if free.len() >= MANY {
-        if let Some(answer) = rounded::interior(halfspaces, sides) {
-            return answer;
-        }
+    if free.len() >= MANY
+        && let Some(answer) = rounded::interior(halfspaces, sides)
+    {
+        return answer;
     }
     let scaled = Scaled::new(halfspaces, sides, &free);
     match Simplex::new(&scaled).run() {
