@@ -19,7 +19,7 @@
 //! with `lambda_i > 0` are a *conflict*: already their signs alone leave no interior.
 //!
 //! A pivot costs the square of the number of coordinates, so where these are many rounded arithmetic is asked first, and
-//! confirmed ([`rounded`]).
+//! confirmed (`interior/rounded.rs`).
 
 mod rounded;
 
