@@ -127,6 +127,52 @@ fn branch_and_bound_is_exact_on_thousands_of_blocks() {
     assert!(negative > 500 && positive > 500, "{negative} {positive}");
 }
 
+/// The block in which every input but the first is the mean of some copies: it has the same cells, and the same derivatives
+/// along the first.
+fn with_copies(block: &Block, copies: usize) -> Block {
+    let (first, inputs) = (block.first(), block.inputs());
+    let copied = |w: &f32| std::iter::repeat_n(w / copies as f32, copies);
+    let row = |i: usize| {
+        let row = first.row(i);
+        row[..1].iter().copied().chain(row[1..].iter().flat_map(copied)).collect::<Vec<f32>>()
+    };
+    let weight = (0..first.bias().len()).flat_map(row).collect();
+    enumeration::block(1 + copies * (inputs - 1), weight, first.bias().to_vec(), block.second().row(0).to_vec())
+}
+
+/// So many inputs that open cells are looked for with rounded numbers first, against the enumeration with few, where none
+/// are rounded.
+#[test]
+fn branch_and_bound_is_exact_with_many_inputs() {
+    let mut rng = ChaCha8Rng::seed_from_u64(22);
+    let (mut negative, mut positive) = (0, 0);
+    for case in 0..120 {
+        let hidden = rng.random_range(2..=9);
+        let few = random_block(&mut rng, (3, hidden));
+        let many = with_copies(&few, 32);
+        let [lower, upper] = [-f64::from(rng.random_range(0..=1)), 1.0];
+        let boxed = |block: &Block| Domain::from_box(vec![Interval::new(lower, upper); block.inputs()]).unwrap();
+        let (narrow, wide) = (boxed(&few), boxed(&many));
+        let query = Query { row: 0, input: 0, direction: UP };
+        let derivative = DirectedDerivative::new(&few, &Rows::OUTPUTS, &narrow, query).unwrap();
+        let expected = minimum(&derivative);
+        for engine in [Engine::BranchAndBound, Engine::Milp(&Cbc)] {
+            let report = decide(&many, &wide, engine, Mode::Sign, 0);
+            assert_eq!(report.verdict.is_certified(), !expected.is_negative(), "{case}: {expected} {report:?}");
+            if expected.is_negative() {
+                check_refutation(&many, &wide, &report);
+            }
+        }
+        let least = decide(&many, &wide, Engine::BranchAndBound, Mode::Minimum, 10);
+        if !derivative.neurons.is_empty() {
+            let found = approximate(&expected);
+            assert!((least.incumbent.unwrap() - found).abs() < 1e-12, "{case}: {expected} {least:?}");
+        }
+        *if expected.is_negative() { &mut negative } else { &mut positive } += 1;
+    }
+    assert!(negative > 30 && positive > 30, "{negative} {positive}");
+}
+
 #[test]
 fn no_sample_contradicts_a_certificate() {
     let mut rng = ChaCha8Rng::seed_from_u64(8);
