@@ -5,6 +5,7 @@ use plotters::prelude::*;
 use train::data::DataSet;
 
 use crate::axis::Axis;
+use crate::html_report::number;
 
 /// Name of the picture in a run folder.
 pub const FILE: &str = "repair.svg";
@@ -82,7 +83,14 @@ impl Slice {
             .x_label_area_size(44)
             .y_label_area_size(64)
             .build_cartesian_2d(Axis::new(feature.scale, (raw(0.0), raw(1.0))), low - room..high + room)?;
-        chart.configure_mesh().light_line_style(WHITE).x_desc(&feature.name).y_desc("output").draw()?;
+        chart
+            .configure_mesh()
+            .light_line_style(WHITE)
+            .x_desc(&feature.name)
+            .y_desc("output")
+            .x_label_formatter(&|x| number(*x))
+            .y_label_formatter(&|y| number(*y))
+            .draw()?;
         let orange = RGBColor(213, 94, 0);
         let blue = RGBColor(0, 114, 178);
         for (name, color, width, pick) in [("before the repair", orange, 2, 0), ("after the repair", blue, 3, 1)] {

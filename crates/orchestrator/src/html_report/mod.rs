@@ -15,6 +15,8 @@ mod numbers;
 mod plots;
 mod response;
 
+pub use numbers::number;
+
 use std::path::PathBuf;
 
 use certificate::write_atomically;
