@@ -1,11 +1,12 @@
 //! What the network answers at real rows, and where it goes the wrong way.
 
 use certificate::exact::approximate;
-use certificate::{Counterexample, ModelFeature, Scale, Verdict};
+use certificate::{Counterexample, Direction, ModelFeature, Scale, Verdict};
 use train::data::FeatureKind;
 
 use super::finished_run::FinishedRun;
-use super::markup::{Markup, Section, caution, gallery, heading, paragraph, table};
+use super::inputs::{Line, inputs_table};
+use super::markup::{Markup, Section, caution, gallery, heading, paragraph};
 use super::numbers::number;
 use super::plots::{self, Axes, Curve, Surface, bounds};
 use super::response::{Answer, Row, monotone, typical_rows};
@@ -67,35 +68,41 @@ fn seen(run: &FinishedRun, feature: usize) -> &'static str {
 }
 
 fn rows_table(run: &FinishedRun, rows: &[Row], answer: &Answer) -> Markup {
-    let line = |name: &str, value: &dyn Fn(&Row) -> String| {
-        std::iter::once(name.into()).chain(rows.iter().map(|row| value(row).into())).collect::<Vec<Markup>>()
+    let line = |free: bool, name: &str, value: &dyn Fn(&Row) -> String| Line {
+        free,
+        cells: std::iter::once(name.into()).chain(rows.iter().map(|row| value(row).into())).collect(),
     };
     let mut lines = vec![
-        line("row of the data file", &|row| row.number.to_string()),
-        line(&answer.axis(), &|row| number((1e2 * answer.at(&row.x)).round() / 1e2)),
+        line(false, "row of the data file", &|row| row.number.to_string()),
+        line(false, &answer.axis(), &|row| number((1e2 * answer.at(&row.x)).round() / 1e2)),
     ];
     let mut column_before = None;
     for (j, feature) in run.data.features.iter().enumerate() {
+        let free = |j: usize| run.model.features[j].direction == Direction::Free;
         match &feature.kind {
             FeatureKind::Category { column } if column_before == Some(column) => {}
             FeatureKind::Category { column } => {
-                lines.push(line(column, &|row| category(run, column, row)));
+                lines.push(line(members(run, column).all(free), column, &|row| category(run, column, row)));
                 column_before = Some(column);
             }
-            _ => lines.push(line(&feature.name, &|row| number(run.raw(j, row.x[j])))),
+            _ => lines.push(line(free(j), &feature.name, &|row| number(run.raw(j, row.x[j])))),
         }
     }
     let letters: Vec<String> = rows.iter().map(|row| row.letter.to_string()).collect();
     let headings: Vec<&str> = std::iter::once("").chain(letters.iter().map(String::as_str)).collect();
-    table(&headings, lines)
+    inputs_table(&headings, lines, "their values in these rows")
+}
+
+/// The inputs that stand for the categories of a column.
+fn members<'a>(run: &'a FinishedRun, column: &'a str) -> impl Iterator<Item = usize> + 'a {
+    let of_column = move |kind: &FeatureKind| matches!(kind, FeatureKind::Category { column: own } if own == column);
+    (0..run.data.features.len()).filter(move |j| of_column(&run.data.features[*j].kind))
 }
 
 /// The value of a categorical column.
 fn category(run: &FinishedRun, column: &str, row: &Row) -> String {
-    let of_column = |kind: &FeatureKind| matches!(kind, FeatureKind::Category { column: own } if own == column);
-    let members = run.data.features.iter().enumerate().filter(|(_, feature)| of_column(&feature.kind));
-    let chosen = members.max_by(|a, b| row.x[a.0].total_cmp(&row.x[b.0]));
-    let name = chosen.map_or("", |(_, feature)| feature.name.as_str());
+    let chosen = members(run, column).max_by(|a, b| row.x[*a].total_cmp(&row.x[*b]));
+    let name = chosen.map_or("", |j| run.data.features[j].name.as_str());
     name.strip_prefix(&format!("{column}=")).unwrap_or(name).into()
 }
 
@@ -167,9 +174,11 @@ pub fn counterexamples(run: &FinishedRun) -> Option<Section> {
 fn of_the_network(run: &FinishedRun, pair: &Counterexample) -> Vec<Markup> {
     let name = &run.model.features[pair.input].name;
     let value = |x: &num_rational::BigRational, j: usize| number(run.raw(j, approximate(x)));
-    let row = |(j, feature): (usize, &ModelFeature)| {
-        vec![feature.name.as_str().into(), value(&pair.lower[j], j).into(), value(&pair.upper[j], j).into()]
+    let line = |(j, feature): (usize, &ModelFeature)| Line {
+        free: feature.direction == Direction::Free,
+        cells: vec![feature.name.as_str().into(), value(&pair.lower[j], j).into(), value(&pair.upper[j], j).into()],
     };
+    let lines = run.model.features.iter().enumerate().map(line).collect();
     let network = |x: &[f64]| run.model.network.evaluate(x)[pair.row];
     let whole = run.model.domain.input_box()[pair.input];
     let axes = Axes { x: name, y: "output of the network" };
@@ -190,7 +199,7 @@ fn of_the_network(run: &FinishedRun, pair: &Counterexample) -> Vec<Markup> {
             figure(around(pair, whole), "The output between and around the two inputs."),
             figure((whole.lower, whole.upper), "The same over the whole range of the input."),
         ]),
-        table(&["input", "first", "second"], run.model.features.iter().enumerate().map(row)),
+        inputs_table(&["input", "first", "second"], lines, "their values, the same in both"),
     ]
 }
 

@@ -4,7 +4,8 @@ use certificate::{Checked, Conclusion, Direction, Target, Verdict};
 use train::data::{DomainKind, FeatureKind};
 
 use super::finished_run::{FinishedRun, MODEL};
-use super::markup::{Markup, Section, banner, caution, code, facts, heading, list, listing, paragraph, strong, table};
+use super::inputs::{Line, inputs_table};
+use super::markup::{Markup, Section, banner, caution, code, facts, heading, list, listing, paragraph, strong};
 use super::response::{Answer, monotone};
 use crate::report::{reason, score_text};
 use crate::{certification, exit_code};
@@ -201,10 +202,13 @@ pub fn features(run: &FinishedRun) -> Option<Section> {
         };
         let name =
             if direction == Direction::Free { feature.name.as_str().into() } else { strong(feature.name.as_str()) };
-        vec![name, direction_words(direction).into(), range.into(), status(run, j, direction).into()]
+        let cells = vec![name, direction_words(direction).into(), range.into(), status(run, j, direction).into()];
+        Line { free: direction == Direction::Free, cells }
     };
-    let rows = run.model.features.iter().enumerate().map(row);
-    let mut parts = vec![table(&["input", "the output must", "range", "result"], rows)];
+    let lines = run.model.features.iter().enumerate().map(row).collect();
+    let headings = ["input", "the output must", "range", "result"];
+    let about = "nothing is claimed about them, but whatever is claimed holds only while they are in their ranges";
+    let mut parts = vec![inputs_table(&headings, lines, about)];
     for feature in run.data.features.iter().filter(|feature| feature.clamped > 0) {
         parts.push(caution(format!(
             "In {} rows of the data {} lies outside its range and was moved to its end.",

@@ -22,6 +22,14 @@ impl Section {
     }
 }
 
+#[cfg(test)]
+impl Markup {
+    /// As it will stand in the file.
+    pub fn text(&self) -> &str {
+        &self.0
+    }
+}
+
 /// Text: whatever it holds, it is shown and does nothing.
 impl From<&str> for Markup {
     fn from(text: &str) -> Self {
@@ -93,6 +101,11 @@ pub fn table(headings: &[&str], rows: impl IntoIterator<Item = Vec<Markup>>) -> 
     let table = element("table", "", [element("thead", "", element("tr", "", head)), element("tbody", "", rows)]);
     // A table of many columns is scrolled on a narrow window, rather than having one word in a line.
     element("div", if headings.len() > 5 { "scroll wide" } else { "scroll" }, table)
+}
+
+/// Something that a click on its summary shows, and that paper shows anyway.
+pub fn folded(summary: impl Into<Markup>, content: Markup) -> Markup {
+    element("details", "", [Markup(format!("<summary>{}</summary>", summary.into().0)), content])
 }
 
 /// Names and what they stand for.
@@ -193,6 +206,7 @@ mod tests {
         let parts = [
             paragraph(EVIL),
             table(&[EVIL], [vec![EVIL.into()]]),
+            folded(EVIL, EVIL.into()),
             facts([("name", EVIL.into())]),
             gallery([(drawing("<svg width=\"1\"></svg>", EVIL), EVIL.into())]),
             image(EVIL.as_bytes(), EVIL),

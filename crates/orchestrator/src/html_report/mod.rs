@@ -9,6 +9,7 @@ mod claim;
 mod experiment;
 mod experiment_page;
 mod finished_run;
+mod inputs;
 mod making;
 mod markup;
 mod numbers;
