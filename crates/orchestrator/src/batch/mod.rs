@@ -22,6 +22,7 @@ pub use local::Failure;
 pub use sweep::Run;
 pub use table::{TableArgs, table};
 
+use crate::config::config_error;
 use crate::error::{Error, Result, exit_code};
 use crate::progress::Progress;
 use columns::Column;
@@ -36,6 +37,9 @@ pub struct BatchArgs {
     /// Folder of the batch; by default runs/NAME. A batch that was stopped goes on there.
     #[arg(long, value_name = "FOLDER")]
     out: Option<PathBuf>,
+    /// Only the runs of this line of the table; may be given several times.
+    #[arg(long = "method", value_name = "NAME")]
+    methods: Vec<String>,
     /// Where the runs are done.
     #[arg(long, value_enum, default_value_t = Engine::Local)]
     engine: Engine,
@@ -112,29 +116,33 @@ struct Folder {
 }
 
 impl Folder {
-    /// A new folder, or one of the same experiment.
-    fn open(path: PathBuf, sweep: &Sweep, runs: Vec<Run>) -> Result<Self> {
+    /// A new folder, or one of the same experiment, which may have got more methods or seeds since; and the lock that is held
+    /// while a batch works there.
+    fn open(path: PathBuf, sweep: &Sweep, runs: Vec<Run>) -> Result<(Self, File)> {
         let header = Header::of(sweep, runs.len());
-        if path.join("batch.json").exists() {
-            let known = Self::read(&path)?;
-            if known.runs != runs {
-                let message = "the experiment was changed since this batch began; take another folder with --out, or undo the change";
-                return Err(Error::RunFolder { path, message: message.into() });
-            }
-            // Title and columns may change at any time.
-            if known.header != header {
-                header.write(&path)?;
-            }
-            return Ok(Self { header, ..known });
-        }
         let io = |source| Error::Io { path: path.clone(), source };
         fs::create_dir_all(path.join("runs")).map_err(io)?;
         fs::create_dir_all(path.join("logs")).map_err(io)?;
-        let line = |run: &Run| serde_json::to_string(run).expect("a run is plain data") + "\n";
-        write_atomically(&path.join("manifest.jsonl"), runs.iter().map(line).collect::<String>().as_bytes())?;
-        // The last file, so that a folder with it is complete.
-        header.write(&path)?;
-        Ok(Self { path, header, runs })
+        let lock = lock(&path)?;
+        let known = if path.join("batch.json").exists() { Some(Self::read(&path)?) } else { None };
+        if let Some(run) = known.iter().flat_map(|known| &known.runs).find(|run| !runs.contains(run)) {
+            let message = format!(
+                "the experiment was changed since this batch began: run `{}` is another one now or is no longer there; methods and \
+                 seeds may be added, for everything else take another folder with --out, or undo the change",
+                run.id
+            );
+            return Err(Error::RunFolder { path, message });
+        }
+        let (known_header, known_runs) = known.map(|known| (known.header, known.runs)).unzip();
+        if known_runs.as_ref() != Some(&runs) {
+            let line = |run: &Run| serde_json::to_string(run).expect("a run is plain data") + "\n";
+            write_atomically(&path.join("manifest.jsonl"), runs.iter().map(line).collect::<String>().as_bytes())?;
+        }
+        // The last file, so that a folder with it is complete. Title and columns may change at any time.
+        if known_header.as_ref() != Some(&header) {
+            header.write(&path)?;
+        }
+        Ok((Self { path, header, runs }, lock))
     }
 
     /// The batch in a folder.
@@ -158,7 +166,8 @@ impl Folder {
             serde_json::from_str(line).map_err(|e| damaged("manifest.jsonl", format!("line {}: {e}", k + 1)))
         };
         let runs: Vec<Run> = text("manifest.jsonl")?.lines().enumerate().map(run).collect::<Result<_>>()?;
-        if runs.len() != header.runs {
+        // A batch that grows writes its manifest first.
+        if runs.len() < header.runs {
             let message = format!("{} runs instead of {}: the manifest was changed", runs.len(), header.runs);
             return Err(damaged("manifest.jsonl", message));
         }
@@ -168,35 +177,48 @@ impl Folder {
     fn run_folder(&self, run: &Run) -> PathBuf {
         self.path.join("runs").join(&run.id)
     }
+}
 
-    /// Held while a batch works in the folder.
-    fn lock(&self) -> Result<File> {
-        let path = self.path.join("lock");
-        let file = File::create(&path).map_err(|source| Error::Io { path: path.clone(), source })?;
-        file.try_lock().map_err(|_| Error::RunFolder {
-            path: self.path.clone(),
-            message: "another batch is working in this folder; wait for it, or take another folder with --out".into(),
-        })?;
-        Ok(file)
+/// The runs of some methods; all if none is named.
+fn runs_of(runs: &[Run], methods: &[String]) -> Result<Vec<Run>> {
+    if let Some(name) = methods.iter().find(|name| !runs.iter().any(|run| run.method == **name)) {
+        let mut names: Vec<String> = runs.iter().map(|run| format!("`{}`", run.method)).collect();
+        names.dedup();
+        return Err(config_error(
+            "--method",
+            &format!("unknown method `{name}`, expected one of {}", names.join(", ")),
+        ));
     }
+    Ok(runs.iter().filter(|run| methods.is_empty() || methods.contains(&run.method)).cloned().collect())
+}
+
+/// Held while a batch works in a folder.
+fn lock(folder: &Path) -> Result<File> {
+    let path = folder.join("lock");
+    let file = File::create(&path).map_err(|source| Error::Io { path, source })?;
+    file.try_lock().map_err(|_| Error::RunFolder {
+        path: folder.into(),
+        message: "another batch is working in this folder; wait for it, or take another folder with --out".into(),
+    })?;
+    Ok(file)
 }
 
 /// Runs the command and gives its exit status: 0 all runs finished, 1 some failed, 130 interrupted.
 ///
 /// # Errors
-/// If the experiment is wrong, the folder belongs to another one, or it is in use.
+/// If the experiment or a method is wrong, the folder belongs to another experiment, or it is in use.
 pub fn batch(args: &BatchArgs) -> Result<u8> {
     let (sweep, file) = Sweep::load(&args.experiment)?;
-    let runs = sweep.runs(&file)?;
+    let all = sweep.runs(&file)?;
+    let runs = runs_of(&all, &args.methods)?;
     let path = args.out.clone().unwrap_or_else(|| Path::new("runs").join(&sweep.name));
-    let folder = Folder::open(path, &sweep, runs)?;
-    let _lock = folder.lock()?;
+    let (folder, _lock) = Folder::open(path, &sweep, all)?;
     let progress = Progress::new(args.quiet);
-    progress.say(&format!("batch folder: {}, {} runs", folder.path.display(), folder.runs.len()));
+    progress.say(&format!("batch folder: {}, {} runs", folder.path.display(), runs.len()));
     let interrupt = crate::interrupt_flag();
     let failed = match args.engine {
-        Engine::Local => local::run(&folder, &folder.runs, args.slots, args.gpus, &progress, &interrupt)?,
-        Engine::Slurm => slurm::run(&folder, &sweep.slurm, args.detach, &progress, &interrupt)?,
+        Engine::Local => local::run(&folder, &runs, args.slots, args.gpus, &progress, &interrupt)?,
+        Engine::Slurm => slurm::run(&folder, &runs, &sweep.slurm, args.detach, &progress, &interrupt)?,
     };
     if args.detach {
         return Ok(exit_code::CERTIFIED);

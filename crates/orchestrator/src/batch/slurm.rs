@@ -1,6 +1,6 @@
 //! Runs as tasks of Slurm job arrays.
 //!
-//! Every run that is not finished is a task; task `k` does line `k` of the manifest. A task that gets the signal before its
+//! Every run that is not finished is a task; which one, a list beside the job script says. A task that gets the signal before its
 //! time limit stops at a checkpoint and has itself queued again. What is known of the runs comes from their folders and from
 //! `squeue`, never from accounting, which many sites do not have.
 
@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Folder;
 use super::local::is_finished;
+use super::sweep::Run;
 use crate::error::{Error, Result};
 use crate::progress::Progress;
 
@@ -68,19 +69,29 @@ struct Jobs {
 /// Between two looks at the queue.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// Submits what is not finished, and unless `detach` waits for it. Gives the number of runs that failed.
+/// Submits what is not finished of some runs, and unless `detach` waits for it. Gives the number of runs that failed.
 ///
 /// # Errors
 /// If there is no Slurm on this machine, or it refuses a job.
-pub fn run(folder: &Folder, slurm: &Slurm, detach: bool, progress: &Progress, interrupt: &AtomicBool) -> Result<usize> {
+pub fn run(
+    folder: &Folder,
+    runs: &[Run],
+    slurm: &Slurm,
+    detach: bool,
+    progress: &Progress,
+    interrupt: &AtomicBool,
+) -> Result<usize> {
     let record = folder.path.join("slurm.json");
     let known: Jobs =
         fs::read_to_string(&record).ok().and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default();
     let jobs = if queued(&known.arrays)? > 0 {
-        progress.say(&format!("jobs {} are still queued or running", known.arrays.join(", ")));
+        progress.say(&format!(
+            "jobs {} are still queued or running; what they leave open, the same command submits afterwards",
+            known.arrays.join(", ")
+        ));
         known
     } else {
-        let jobs = submit(folder, slurm)?;
+        let jobs = submit(folder, runs, slurm)?;
         write_atomically(&record, serde_json::to_string(&jobs).expect("jobs are plain data").as_bytes())?;
         progress.say(&format!("submitted as {}", jobs.arrays.join(", ")));
         jobs
@@ -88,14 +99,14 @@ pub fn run(folder: &Folder, slurm: &Slurm, detach: bool, progress: &Progress, in
     if detach {
         return Ok(0);
     }
-    let finished = || folder.runs.iter().filter(|run| is_finished(folder, run)).count();
+    let finished = || runs.iter().filter(|run| is_finished(folder, run)).count();
     let mut seen = finished();
-    let bar = progress.start_runs(folder.runs.len(), seen);
+    let bar = progress.start_runs(runs.len(), seen);
     while !interrupt.load(Ordering::Relaxed) && queued(&jobs.arrays)? > 0 {
         std::thread::sleep(PAUSE);
         let now = finished();
         if bar.is_hidden() && now > seen {
-            progress.say(&format!("  {now} of {} runs finished", folder.runs.len()));
+            progress.say(&format!("  {now} of {} runs finished", runs.len()));
         }
         seen = now;
         bar.set_position(now as u64);
@@ -104,7 +115,7 @@ pub fn run(folder: &Folder, slurm: &Slurm, detach: bool, progress: &Progress, in
     if interrupt.load(Ordering::Relaxed) {
         progress.say("the jobs go on by themselves; the same command watches them, `scancel` ends them");
     }
-    Ok(folder.runs.iter().filter(|run| !is_finished(folder, run)).count())
+    Ok(runs.iter().filter(|run| !is_finished(folder, run)).count())
 }
 
 /// Jobs and tasks that have not ended.
@@ -122,12 +133,12 @@ fn queued(jobs: &[String]) -> Result<usize> {
     Ok(String::from_utf8_lossy(&output.stdout).lines().filter(|line| !line.trim().is_empty()).count())
 }
 
-fn submit(folder: &Folder, slurm: &Slurm) -> Result<Jobs> {
-    let open: Vec<usize> = (0..folder.runs.len()).filter(|k| !is_finished(folder, &folder.runs[*k])).collect();
+fn submit(folder: &Folder, runs: &[Run], slurm: &Slurm) -> Result<Jobs> {
+    let open: Vec<&Run> = runs.iter().filter(|run| !is_finished(folder, run)).collect();
     let mut jobs = Jobs::default();
     // Task numbers may not exceed the limit either, so they count from 0 in each array and the script adds the rest.
     for (a, chunk) in open.chunks(slurm.array_limit.max(1) as usize).enumerate() {
-        let lines: String = chunk.iter().map(|k| format!("{}\n", folder.runs[*k].id)).collect();
+        let lines: String = chunk.iter().map(|run| format!("{}\n", run.id)).collect();
         let list = folder.path.join(format!("array-{a}.txt"));
         write_atomically(&list, lines.as_bytes())?;
         let script = folder.path.join(format!("array-{a}.sh"));

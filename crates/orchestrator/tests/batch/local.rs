@@ -98,6 +98,48 @@ fn an_interrupted_and_a_killed_batch_end_with_the_same_table() {
 }
 
 #[test]
+fn methods_are_run_one_by_one_and_added_later() {
+    let temporary = tempfile::tempdir().unwrap();
+    let out = temporary.path().join("batch");
+    let batch = |widths: &[u32], more: &[&str]| {
+        let file = sweep(temporary.path(), widths, 6, "", "");
+        run(&[&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()], more].concat())
+    };
+    let unknown = batch(&[4, 6], &["--method", "smoke, hidden 5"]);
+    let said = text(&unknown.stderr);
+    assert_eq!(unknown.status.code(), Some(2), "{said}");
+    assert!(
+        said.contains("unknown method `smoke, hidden 5`") && said.contains("did you mean `smoke, hidden"),
+        "{said}"
+    );
+    assert!(!out.exists(), "nothing is begun");
+
+    let one = batch(&[4, 6], &["--method", "smoke, hidden 6"]);
+    assert_eq!(one.status.code(), Some(0), "{}", text(&one.stderr));
+    assert!(text(&one.stdout).starts_with("Some widths: 2 of 4 runs so far\n"), "{}", text(&one.stdout));
+    let summaries = || {
+        let entries = fs::read_dir(out.join("runs")).unwrap().map(|entry| entry.unwrap().path());
+        let mut found: Vec<_> =
+            entries.map(|path| (path.clone(), fs::read(path.join("summary.json")).unwrap())).collect();
+        found.sort();
+        found
+    };
+    let first = summaries();
+    assert_eq!(first.len(), 2);
+
+    // A method before and one behind it: what was finished stays as it is.
+    let grown = batch(&[3, 4, 6], &["--format", "csv"]);
+    assert_eq!(grown.status.code(), Some(0), "{}", text(&grown.stderr));
+    let table = text(&grown.stdout);
+    let widths: Vec<&str> = table.lines().skip(1).map(|line| &line[1..16]).collect();
+    assert_eq!(widths, ["smoke, hidden 3", "smoke, hidden 4", "smoke, hidden 6"], "{table}");
+    let all = summaries();
+    assert!(all.len() == 6 && first.iter().all(|run| all.contains(run)));
+    assert_eq!(fs::read_to_string(out.join("manifest.jsonl")).unwrap().lines().count(), 6);
+    assert_eq!(text(&run(&["table", out.to_str().unwrap(), "--format", "csv"]).stdout), table);
+}
+
+#[test]
 fn a_failing_run_is_tried_twice_recorded_and_harms_nobody() {
     let temporary = tempfile::tempdir().unwrap();
     let file = sweep(temporary.path(), &[4, 6], 12, "", "");
@@ -234,8 +276,15 @@ fn broken_sweeps_and_foreign_folders_are_refused() {
     let good = sweep(temporary.path(), &[4, 6], 12, "", "");
     let done = run(&["batch", good.to_str().unwrap(), "--out", out.to_str().unwrap(), "--quiet"]);
     assert_eq!(done.status.code(), Some(0), "{}", text(&done.stderr));
-    // Another experiment, an edited manifest, another version, a folder that is in use.
-    assert!(batch(&second("")).contains("was changed since this batch began"));
+    // Other settings, fewer methods, an edited manifest, another version, a folder that is in use.
+    for (widths, epochs) in [(&[4, 6], 13), (&[4, 5], 12)] {
+        let file = sweep(temporary.path(), widths, epochs, "", "");
+        let changed = refused(&["batch", file.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        assert!(
+            changed.contains("was changed since this batch began") && changed.contains("run `smoke-hidden-"),
+            "{changed}"
+        );
+    }
     let manifest = fs::read_to_string(out.join("manifest.jsonl")).unwrap();
     let good = sweep(temporary.path(), &[4, 6], 12, "", "");
     let again = || refused(&["batch", good.to_str().unwrap(), "--out", out.to_str().unwrap()]);

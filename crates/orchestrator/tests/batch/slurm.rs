@@ -117,6 +117,18 @@ fn a_running_batch_is_watched_and_not_submitted_again() {
     assert_eq!(calls(), 2);
 }
 
+#[test]
+fn one_method_is_submitted_alone() {
+    let temporary = tempfile::tempdir().unwrap();
+    let path = stubs(temporary.path(), &[("sbatch", "echo 7"), ("squeue", "exit 0")]);
+    let file = sweep(temporary.path(), &WIDTHS, 6, "", "");
+    let out = temporary.path().join("batch");
+    let name = format!("smoke, hidden {}", WIDTHS[1]);
+    assert_eq!(batch(&file, &out, &path, &["--detach", "--method", &name]).status.code(), Some(0));
+    let ids: String = [3, 4].map(|seed| format!("smoke-hidden-{}-{seed}\n", WIDTHS[1])).concat();
+    assert_eq!(fs::read_to_string(out.join("array-0.txt")).unwrap(), ids);
+}
+
 /// On a real Slurm: an array with a throttle, one task killed and queued again, one failing.
 #[test]
 fn a_real_cluster_gives_the_table_of_this_machine() {
