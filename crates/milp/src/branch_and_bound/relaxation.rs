@@ -379,15 +379,17 @@ impl Hyperplanes {
                 }
             }
         }
-        // Where it meets hyperplanes before.
+        // Where it meets hyperplanes before. Written without a branch, which the processor could not foresee.
         breaks.clear();
+        breaks.resize(self.units, (0.0, 0));
+        let mut meets = 0;
         for (i, ((side, t), rate)) in vertex.side.iter().zip(&vertex.t).zip(rates).enumerate() {
             let (distance, speed) = ((side * t).max(0.0), -side * rate);
-            // No branch on the speed alone, which the processor cannot foresee.
-            if (distance < room * speed) & (speed > 1e-11) {
-                breaks.push((distance / speed, i));
-            }
+            breaks[meets] = (distance, i);
+            meets += usize::from(distance < room * speed) & usize::from(speed > 1e-11);
         }
+        breaks.truncate(meets);
+        breaks.iter_mut().for_each(|(distance, i)| *distance /= -vertex.side[*i] * rates[*i]);
         let mut slope = -rate;
         let (mut fall, mut walked) = (0.0, 0.0);
         // Usually one of the first few stops the walk, so they are not sorted all at once.
