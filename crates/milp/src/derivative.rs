@@ -165,7 +165,7 @@ impl<'a> DirectedDerivative<'a> {
 
     /// The derivative at `x` in `f64`; arbitrary on hyperplanes.
     pub fn evaluate(&self, x: &[f64]) -> f64 {
-        self.neurons.iter().filter(|n| self.pre_activation(n, x) >= 0.0).map(|n| n.coefficient).sum()
+        self.neurons.iter().map(|n| if self.pre_activation(n, x) >= 0.0 { n.coefficient } else { 0.0 }).sum()
     }
 
     /// The pattern at `x`, or nothing if `x` lies on a hyperplane. Exact.

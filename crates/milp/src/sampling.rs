@@ -141,8 +141,9 @@ impl<'a> Descent<'a> {
             let t = changes.iter().fold(self.pre_activations[i], |t, (j, by)| t + self.column(*j)[i] * by);
             t >= 0.0
         };
-        let neurons = &self.derivative.neurons;
-        (0..neurons.len()).filter(|&i| active(i)).map(|i| neurons[i].coefficient).sum()
+        let neurons = self.derivative.neurons.iter().enumerate();
+        // Adding zeros is quicker than a branch that the processor cannot foresee; so it is below.
+        neurons.map(|(i, neuron)| if active(i) { neuron.coefficient } else { 0.0 }).sum()
     }
 
     /// Moves if that lowers the derivative.
@@ -189,16 +190,16 @@ impl<'a> Descent<'a> {
         let mut value = 0.0;
         let mut crossings = std::mem::take(&mut self.crossings);
         crossings.clear();
+        crossings.resize(self.pre_activations.len(), (0.0, 0.0));
+        let mut inside = 0;
         for ((t, w), neuron) in self.pre_activations.iter().zip(self.column(j)).zip(&self.derivative.neurons) {
             let c = neuron.coefficient;
-            if t + w * (side.lower - here) >= 0.0 {
-                value += c;
-            }
+            value += if t + w * (side.lower - here) >= 0.0 { c } else { 0.0 };
             let crossing = here - t / w;
-            if side.lower < crossing && crossing < side.upper {
-                crossings.push((crossing, if *w > 0.0 { c } else { -c }));
-            }
+            crossings[inside] = (crossing, if *w > 0.0 { c } else { -c });
+            inside += usize::from(side.lower < crossing) & usize::from(crossing < side.upper);
         }
+        crossings.truncate(inside);
         crossings.push((side.upper, 0.0));
         crossings.sort_unstable_by(|a, b| a.0.total_cmp(&b.0));
         let (mut best, mut from) = (None, side.lower);

@@ -26,7 +26,7 @@ use certificate::{Interval, Limit, Split, Step, Tighten};
 use num_rational::BigRational;
 use num_traits::ToPrimitive;
 
-use crate::derivative::{ActivationPattern, DirectedDerivative, round_down};
+use crate::derivative::{ActivationPattern, DirectedDerivative, Neuron, round_down};
 use crate::interior::{Interior, interior};
 use crate::sampling::{Sample, descend, exact_point, inside, snap};
 use crate::verify::Occurring;
@@ -280,9 +280,11 @@ impl Run<'_> {
 
     /// The least derivative of the cells that meet at a vertex, if all combinations of sides had one.
     fn least_around(&self, vertex: &Vertex) -> f64 {
-        let counts = |c: f64, t: f64| t > 1e-9 || c < 0.0 && t > -1e-9;
-        let terms = self.derivative.neurons.iter().zip(&vertex.t);
-        terms.filter(|(neuron, t)| counts(neuron.coefficient, **t)).map(|(neuron, _)| neuron.coefficient).sum()
+        let term = |(neuron, t): (&Neuron, &f64)| {
+            let c = neuron.coefficient;
+            if *t > if c < 0.0 { -1e-9 } else { 1e-9 } { c } else { 0.0 }
+        };
+        self.derivative.neurons.iter().zip(&vertex.t).map(term).sum()
     }
 
     /// Looks for a point below `at_least`, from a point near a vertex of the relaxation on.
