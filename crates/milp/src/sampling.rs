@@ -110,8 +110,6 @@ pub(crate) fn descend(derivative: &DirectedDerivative, start: Sample) -> Sample 
 /// A point on its way down, with the pre-activations there.
 struct Descent<'a> {
     derivative: &'a DirectedDerivative<'a>,
-    /// `[inputs, neurons]`, so that the weights along one coordinate lie side by side.
-    columns: Vec<f64>,
     pre_activations: Vec<f64>,
     sample: Sample,
     crossings: Vec<(f64, f64)>,
@@ -119,31 +117,17 @@ struct Descent<'a> {
 
 impl<'a> Descent<'a> {
     fn new(derivative: &'a DirectedDerivative<'a>, sample: Sample) -> Self {
-        let layer = derivative.block.first();
-        let weights = |j: usize| derivative.neurons.iter().map(move |n| f64::from(layer.row(n.index)[j]));
-        Self {
-            derivative,
-            columns: (0..derivative.domain.inputs()).flat_map(weights).collect(),
-            pre_activations: derivative.neurons.iter().map(|n| derivative.pre_activation(n, &sample.point)).collect(),
-            sample,
-            crossings: Vec::new(),
-        }
-    }
-
-    fn column(&self, j: usize) -> &[f64] {
-        let neurons = self.derivative.neurons.len();
-        &self.columns[j * neurons..(j + 1) * neurons]
+        let pre_activations = derivative.pre_activations(&sample.point);
+        Self { derivative, pre_activations, sample, crossings: Vec::new() }
     }
 
     /// The derivative after `point[j] += by` for all given changes.
     fn value_after(&self, changes: &[(usize, f64)]) -> f64 {
-        let active = |i: usize| {
-            let t = changes.iter().fold(self.pre_activations[i], |t, (j, by)| t + self.column(*j)[i] * by);
-            t >= 0.0
-        };
-        let neurons = self.derivative.neurons.iter().enumerate();
-        // Adding zeros is quicker than a branch that the processor cannot foresee; so it is below.
-        neurons.map(|(i, neuron)| if active(i) { neuron.coefficient } else { 0.0 }).sum()
+        let mut t = self.pre_activations.clone();
+        for (j, by) in changes {
+            t.iter_mut().zip(self.derivative.column(*j)).for_each(|(t, w)| *t += w * by);
+        }
+        self.derivative.value_at(&t)
     }
 
     /// Moves if that lowers the derivative.
@@ -152,8 +136,7 @@ impl<'a> Descent<'a> {
         if value < self.sample.value {
             self.sample.value = value;
             changes.iter().for_each(|(j, by)| self.sample.point[*j] += by);
-            let neurons = self.derivative.neurons.iter();
-            self.pre_activations = neurons.map(|n| self.derivative.pre_activation(n, &self.sample.point)).collect();
+            self.pre_activations = self.derivative.pre_activations(&self.sample.point);
         }
     }
 
@@ -190,9 +173,11 @@ impl<'a> Descent<'a> {
         let mut value = 0.0;
         let mut crossings = std::mem::take(&mut self.crossings);
         crossings.clear();
+        // As in `value_at` no branch on what is inside.
         crossings.resize(self.pre_activations.len(), (0.0, 0.0));
         let mut inside = 0;
-        for ((t, w), neuron) in self.pre_activations.iter().zip(self.column(j)).zip(&self.derivative.neurons) {
+        for ((t, w), neuron) in self.pre_activations.iter().zip(self.derivative.column(j)).zip(&self.derivative.neurons)
+        {
             let c = neuron.coefficient;
             value += if t + w * (side.lower - here) >= 0.0 { c } else { 0.0 };
             let crossing = here - t / w;
