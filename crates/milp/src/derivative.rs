@@ -252,6 +252,20 @@ mod tests {
     }
 
     #[test]
+    fn pre_activations_together_and_one_by_one_are_the_same() {
+        let (block, domain) = (block(), Domain::unit_cube(2));
+        let query = Query { row: 0, input: 1, direction: Direction::Decreasing };
+        let derivative = DirectedDerivative::new(&block, &Rows::OUTPUTS, &domain, query).unwrap();
+        for x in [[0.1, 0.7], [0.0, 0.3], [1.0 / 3.0, 0.0], [0.0, 0.0]] {
+            let one_by_one: Vec<_> = derivative.neurons.iter().map(|n| derivative.pre_activation(n, &x)).collect();
+            assert_eq!(derivative.pre_activations(&x), one_by_one);
+            let active = derivative.neurons.iter().zip(&one_by_one).filter(|(_, t)| **t >= 0.0);
+            assert_eq!(derivative.evaluate(&x), active.map(|(n, _)| n.coefficient).sum::<f64>());
+        }
+        assert_eq!(derivative.pre_activations(&[0.25, 0.75]), [-0.5, 0.25]);
+    }
+
+    #[test]
     fn questions_without_sense_are_errors() {
         let (block, cube) = (block(), Domain::unit_cube(2));
         let ask = |domain: &Domain, row, input, direction| {
