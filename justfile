@@ -11,6 +11,6 @@ bench:
 docs:
     cargo doc --workspace --no-deps --open
 
-# README's table: ten seeds with the penalty and ten without, one line each.
+# Ten seeds of the main job, its relatives, and no penalty: README's table of the ways to certify.
 table-compas:
     experiments/compas/run

@@ -68,7 +68,7 @@ pub struct Method {
 pub enum Baseline {
     /// Monotone boosted trees.
     Trees,
-    /// A linear model with the signs that are asked for.
+    /// Logistic or linear regression without any constraint.
     Linear,
     /// A network with non-negative weights.
     NonNegative,
