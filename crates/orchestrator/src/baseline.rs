@@ -20,7 +20,7 @@ use crate::progress::Progress;
 use crate::report::{self, FinalScores};
 use crate::run_folder::{LOCK, Metrics, RunFolder};
 use crate::run_options::{Format, RunOptions};
-use crate::{RunRecord, SUMMARY, Summary, certification, interrupt_flag, stop_with_stdin};
+use crate::{RunRecord, SUMMARY, Summary, certification, interrupt};
 
 /// Name of the file in a run folder that says that it is a baseline's.
 pub const FILE: &str = "baseline.json";
@@ -115,9 +115,9 @@ pub fn baseline(args: &BaselineArgs) -> Result<u8> {
     folder.write_json("run.json", &record("running", None))?;
     let mut progress = Progress::new(args.options.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
-    let interrupt = interrupt_flag();
+    let interrupt = interrupt::flag();
     if args.follow_stdin {
-        stop_with_stdin(interrupt.clone());
+        interrupt::follow_stdin();
     }
     let mut fitting =
         Fitting { config: &config, data: &data, folder: &folder, progress: &mut progress, interrupt: &interrupt };

@@ -18,7 +18,7 @@ use crate::mean::{digits, signed};
 use crate::progress::Progress;
 use crate::resplits::{Place, places, sizes};
 use crate::run_folder::RunFolder;
-use crate::{Format, SUMMARY, complete, interrupt_flag, repair, report};
+use crate::{Format, SUMMARY, complete, interrupt, repair, report};
 
 /// What `compare` takes.
 #[derive(Args)]
@@ -190,7 +190,7 @@ pub fn compare(args: &CompareArgs) -> Result<u8> {
     keep_manifest(manifest, &out)?;
 
     let mut comparer =
-        Comparer { out: &out, seeds: args.seeds, progress: Progress::new(args.quiet), interrupt: &interrupt_flag() };
+        Comparer { out: &out, seeds: args.seeds, progress: Progress::new(args.quiet), interrupt: &interrupt::flag() };
     comparer.progress.say(&format!("folder: {}", out.display()));
     let mut runs = Vec::new();
     let (mut single, mut together) = (Vec::new(), Vec::new());

@@ -13,6 +13,7 @@ mod error;
 mod escalation;
 mod fit;
 mod html_report;
+mod interrupt;
 mod inverse;
 mod mean;
 mod multistart;
@@ -32,7 +33,6 @@ mod violations;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -207,6 +207,7 @@ struct RunArgs {
 fn main() -> ExitCode {
     // In `orchestrator check ... | head` the reader goes away early; that is no fault of anybody's.
     sigpipe::reset();
+    interrupt::listen();
     let cli = Cli::parse();
     // A panic is a fault of the program; its message has been printed when it gets here.
     let code = std::panic::catch_unwind(|| dispatch(cli)).unwrap_or(exit_code::INTERNAL);
@@ -278,9 +279,9 @@ fn run(args: &RunArgs) -> Result<u8> {
     };
     let mut progress = Progress::new(args.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
-    let interrupt = interrupt_flag();
+    let interrupt = interrupt::flag();
     if args.follow_stdin {
-        stop_with_stdin(interrupt.clone());
+        interrupt::follow_stdin();
     }
     let (summary, delivery) = complete(&config, &args.overrides, &data, &folder, &mut progress, &interrupt)?;
     match args.format {
@@ -355,30 +356,6 @@ fn export(args: &ExportArgs) -> Result<u8> {
     let programme = verifier.programme();
     print!("{}", if args.format == ProgrammeFormat::Lp { programme.to_lp() } else { programme.to_mps() });
     Ok(exit_code::CERTIFIED)
-}
-
-/// Asks to stop when standard input ends, be it because whoever held it was killed.
-fn stop_with_stdin(interrupt: Arc<AtomicBool>) {
-    std::thread::spawn(move || {
-        std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).ok();
-        interrupt.store(true, Ordering::Relaxed);
-    });
-}
-
-/// Set by Ctrl-C; a second Ctrl-C ends the program at once.
-fn interrupt_flag() -> Arc<AtomicBool> {
-    let flag = Arc::new(AtomicBool::new(false));
-    let seen = flag.clone();
-    let handler = move || {
-        if seen.swap(true, Ordering::Relaxed) {
-            std::process::exit(exit_code::INTERRUPTED.into());
-        }
-        eprintln!("stopping at the next checkpoint; press Ctrl-C again to stop at once");
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        eprintln!("warning: Ctrl-C will not stop cleanly: {error}");
-    }
-    flag
 }
 
 /// Writes model, certificate, counterexamples and report, and sums up. Whatever was found out before, the verdict is that

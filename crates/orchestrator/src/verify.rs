@@ -94,7 +94,7 @@ pub fn verify(args: &VerifyArgs) -> Result<u8> {
     let known = known(&path, &model, (&domain, &specification))?;
 
     let progress = Progress::new(args.format == Format::Json);
-    let interrupt = crate::interrupt_flag();
+    let interrupt = crate::interrupt::flag();
     let bar = progress.start_queries(0, 1, number);
     let tell = |_: usize, _: &QueryReport| bar.inc(1);
     let control = Control { interrupt: Some(&interrupt), progress: Some(&tell) };

@@ -6,6 +6,8 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
 
 use command::{orchestrator, repository, run, text};
 
@@ -184,8 +186,8 @@ fn without_time_there_is_an_honest_gap() {
     assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("No network of this kind was found"));
 }
 
-/// What is left in the folder of a run that Ctrl-C stops once a line of its progress has these words.
-fn interrupted(config: &str, folder: &Path, settings: &[&str], words: &str) -> serde_json::Value {
+/// What is left in the folder of a run that Ctrl-C stops some time after a line of its progress had these words.
+fn interrupted(config: &str, folder: &Path, settings: &[&str], (words, later): (&str, Duration)) -> serde_json::Value {
     let mut command = orchestrator(&["fit", config, "--out", folder.to_str().unwrap()]);
     command.args(settings.iter().flat_map(|setting| ["--set", setting]));
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
@@ -194,6 +196,7 @@ fn interrupted(config: &str, folder: &Path, settings: &[&str], words: &str) -> s
         let line = line.unwrap();
         // A second signal would end it at once.
         if line.contains(words) && !progress.contains(words) {
+            thread::sleep(later);
             Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
         }
         progress += &(line + "\n");
@@ -211,7 +214,7 @@ fn what_is_known_when_it_is_interrupted_is_kept() {
     let folder = temporary.path().join("run");
     let settings = ["select.rows=64", "solver.time_limit_s=300", "gradient.starts=4"];
     // The clock, after ten seconds of search.
-    let record = interrupted("configs/exact_cancer.toml", &folder, &settings, " s  objective ");
+    let record = interrupted("configs/exact_cancer.toml", &folder, &settings, (" s  objective ", Duration::ZERO));
     let [objective, best] = [&record["objective"], &record["gradient"]["best"]].map(|value| value.as_f64().unwrap());
     assert!(objective <= best + 1e-4 && record["bound"].as_f64().unwrap() <= objective, "{record}");
     assert!(Model::load(&folder.join("model.safetensors")).is_ok());
@@ -219,9 +222,22 @@ fn what_is_known_when_it_is_interrupted_is_kept() {
 
     // What gradient training found need not be monotone, and is not delivered as if it were.
     let folder = temporary.path().join("monotone");
-    let record = interrupted("configs/exact_compas_monotone.toml", &folder, &[], "gradient training: ");
+    let search_begins = ("gradient training: ", Duration::ZERO);
+    let record = interrupted("configs/exact_compas_monotone.toml", &folder, &[], search_begins);
     assert_eq!((&record["status"], &record["objective"]), (&"nothing_found".into(), &serde_json::Value::Null));
     assert!(fs::read_to_string(folder.join("fit.md")).unwrap().contains("Stopped. No monotone network of this kind"));
+}
+
+/// Clp takes Ctrl-C for itself while it solves.
+#[test]
+fn a_solver_does_not_swallow_an_interrupt() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    // The first linear programme takes half a second.
+    let settings = ["select.rows=1500", "gradient.starts=1"];
+    let in_it = ("gradient training: ", Duration::from_millis(300));
+    let record = interrupted("configs/exact_compas_monotone.toml", &folder, &settings, in_it);
+    assert_eq!(record["bound"], serde_json::Value::Null, "{record}");
 }
 
 /// Where products are relaxed the bound is below the best network, and waiting does not help.

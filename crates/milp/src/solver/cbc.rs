@@ -10,6 +10,9 @@ use super::{Incumbent, Limits, Outcome, Solver, Status};
 use crate::programme::{Kind, Programme};
 
 /// CBC 2.10 of the COIN-OR project, built from source with this crate.
+///
+/// While its Clp solves, Clp's handler of SIGINT is in place of any other, and ends the linear programme. A program that wants
+/// its Ctrl-C has the signal blocked in all threads and one thread wait for it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cbc;
 

@@ -215,7 +215,7 @@ pub fn batch(args: &BatchArgs) -> Result<u8> {
     let (folder, _lock) = Folder::open(path, &sweep, all)?;
     let progress = Progress::new(args.quiet);
     progress.say(&format!("batch folder: {}, {} runs", folder.path.display(), runs.len()));
-    let interrupt = crate::interrupt_flag();
+    let interrupt = crate::interrupt::flag();
     let failed = match args.engine {
         Engine::Local => local::run(&folder, &runs, args.slots, args.gpus, &progress, &interrupt)?,
         Engine::Slurm => slurm::run(&folder, &runs, &sweep.slurm, args.detach, &progress, &interrupt)?,
@@ -243,7 +243,7 @@ pub fn task(args: &TaskArgs) -> Result<u8> {
         return Err(Error::RunFolder { path: folder.path, message });
     }
     let progress = Progress::new(false);
-    let interrupt = crate::interrupt_flag();
+    let interrupt = crate::interrupt::flag();
     let failed = local::run(&folder, &run, Some(1), 0, &progress, &interrupt)?;
     if interrupt.load(Ordering::Relaxed) {
         slurm::requeue(&progress);

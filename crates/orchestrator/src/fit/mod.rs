@@ -127,7 +127,7 @@ struct PathPoint {
 /// be written.
 pub fn fit(args: &FitArgs) -> Result<u8> {
     let begun = Instant::now();
-    let interrupt = crate::interrupt_flag();
+    let interrupt = crate::interrupt::flag();
     let config = Config::load(&args.config, &args.options.overrides)?;
     let samples = Samples::load(&config)?;
     let directions = directions(&config, &samples)?;

@@ -23,7 +23,7 @@ use crate::picture_files;
 use crate::progress::Progress;
 use crate::run_folder::RunFolder;
 use crate::run_options::{Format, RunOptions};
-use crate::{RunRecord, SUMMARY, interrupt_flag};
+use crate::{RunRecord, SUMMARY, interrupt};
 
 /// What `multistart` takes.
 #[derive(Args)]
@@ -77,7 +77,7 @@ pub fn multistart(args: &MultistartArgs) -> Result<u8> {
     let progress = Progress::new(args.options.quiet);
     progress.say(&format!("run folder: {}", folder.path().display()));
 
-    let interrupt = interrupt_flag();
+    let interrupt = interrupt::flag();
     let starts = run_starts(&problem, &config, &progress, &interrupt);
     let status = if interrupt.load(Ordering::Relaxed) { "interrupted" } else { "finished" };
     folder.write_json("starts.json", &starts)?;
