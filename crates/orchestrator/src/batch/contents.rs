@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::Folder;
-use super::local::{FAILURES, Failure};
+use super::failure::Failure;
 use super::sweep::{Run, Sweep};
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -47,7 +47,7 @@ impl Contents {
         } else {
             return Ok(None);
         };
-        let (table, failures) = (Table::of(&folder)?, failures(&folder.path)?);
+        let (table, failures) = (Table::of(&folder)?, Failure::read_all(&folder.path)?);
         let Folder { path, header, runs } = folder;
         Ok(Some(Self { path, name: header.name, title: header.title, runs, table, failures }))
     }
@@ -56,17 +56,4 @@ impl Contents {
     pub fn run_folder(&self, run: &Run) -> PathBuf {
         self.path.join("runs").join(&run.id)
     }
-}
-
-fn failures(path: &Path) -> Result<Vec<Failure>> {
-    let file = path.join(FAILURES);
-    if !file.exists() {
-        return Ok(Vec::new());
-    }
-    let text = std::fs::read_to_string(&file).map_err(|source| Error::Io { path: file.clone(), source })?;
-    let failure = |(k, line): (usize, &str)| {
-        let damaged = |e| Error::RunFolder { path: file.clone(), message: format!("line {}: {e}", k + 1) };
-        serde_json::from_str(line).map_err(damaged)
-    };
-    text.lines().enumerate().map(failure).collect()
 }

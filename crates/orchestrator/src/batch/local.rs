@@ -2,16 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::ProgressBar;
-use serde::{Deserialize, Serialize};
 
 use super::Folder;
+use super::failure::Failure;
 use super::sweep::Run;
 use crate::SUMMARY;
 use crate::error::{Error, Result, exit_code};
@@ -20,8 +19,6 @@ use crate::run_folder::LOCK;
 
 /// A run that failed is tried so many times in all.
 const TRIES: u32 = 2;
-/// One line for each run that failed.
-pub const FAILURES: &str = "failures.jsonl";
 /// Between two looks at the workers.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -31,19 +28,6 @@ struct Worker<'a> {
     tries: u32,
     slot: usize,
     child: Child,
-}
-
-/// A line of `failures.jsonl`.
-#[derive(Serialize, Deserialize)]
-pub struct Failure {
-    /// Which run.
-    pub id: String,
-    /// How often it was tried.
-    pub tries: u32,
-    /// Of the last try; none if it was killed.
-    pub exit_status: Option<i32>,
-    /// The end of what it said.
-    pub said: String,
 }
 
 /// Runs what is not finished yet of some runs, and gives the number of runs that failed.
@@ -64,6 +48,8 @@ pub fn run(
     let mut free: Vec<usize> = (0..slots).rev().collect();
     let mut workers: Vec<Worker> = Vec::new();
     let mut failed = 0;
+    // One reason is said once, not for each of a hundred runs.
+    let mut said = String::new();
     let begun = Instant::now();
     while !pending.is_empty() || !workers.is_empty() {
         if interrupt.load(Ordering::Relaxed) {
@@ -99,13 +85,21 @@ pub fn run(
                 tell(progress, &bar, worker.run, "finished", begun);
             } else if interrupt.load(Ordering::Relaxed) || status.code() == Some(exit_code::INTERRUPTED.into()) {
                 // It goes on next time.
-            } else if worker.tries < TRIES {
-                progress.say(&format!("  {} failed, once more", worker.run.id));
-                pending.push_back((worker.run, worker.tries));
             } else {
-                failed += 1;
-                record(folder, &worker, status.code())?;
-                tell(progress, &bar, worker.run, "failed", begun);
+                let failure = Failure::of(folder, worker.run, worker.tries, status.code());
+                let reason = failure.reason();
+                if reason != said {
+                    progress.say(&format!("  {}: {reason}", worker.run.id));
+                    said = reason;
+                }
+                if worker.tries < TRIES {
+                    progress.say(&format!("  {} failed, once more", worker.run.id));
+                    pending.push_back((worker.run, worker.tries));
+                } else {
+                    failed += 1;
+                    failure.record(folder)?;
+                    tell(progress, &bar, worker.run, "failed", begun);
+                }
             }
         }
         workers = running;
@@ -148,18 +142,6 @@ fn start(folder: &Folder, run: &Run, threads: usize, gpu: Option<usize>) -> Resu
     command.env("RAYON_NUM_THREADS", threads.to_string());
     command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(log_file);
     command.spawn().map_err(io)
-}
-
-fn record(folder: &Folder, worker: &Worker, exit_status: Option<i32>) -> Result<()> {
-    let id = &worker.run.id;
-    let said = std::fs::read_to_string(folder.path.join("logs").join(format!("{id}.log"))).unwrap_or_default();
-    let last: Vec<&str> = said.lines().rev().take(5).collect();
-    let said = last.into_iter().rev().collect::<Vec<_>>().join("\n");
-    let failure = Failure { id: id.clone(), tries: worker.tries, exit_status, said };
-    let path = folder.path.join(FAILURES);
-    let io = |source| Error::Io { path: path.clone(), source };
-    let mut file = OpenOptions::new().create(true).append(true).open(&path).map_err(io)?;
-    writeln!(file, "{}", serde_json::to_string(&failure).expect("a failure is plain data")).map_err(io)
 }
 
 fn tell(progress: &Progress, bar: &ProgressBar, run: &Run, how: &str, begun: Instant) {

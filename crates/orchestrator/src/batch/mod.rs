@@ -2,6 +2,7 @@
 
 mod columns;
 mod contents;
+mod failure;
 mod finished;
 mod local;
 mod render;
@@ -18,7 +19,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 pub use contents::Contents;
-pub use local::Failure;
+pub use failure::Failure;
 pub use sweep::Run;
 pub use table::{TableArgs, table};
 
@@ -226,6 +227,9 @@ pub fn batch(args: &BatchArgs) -> Result<u8> {
     if interrupt.load(Ordering::Relaxed) {
         progress.say("stopped; the same command goes on");
         return Ok(exit_code::INTERRUPTED);
+    }
+    if failed > 0 {
+        progress.say(&failure::sum_up(&folder, &runs)?);
     }
     print!("{}", table::Table::of(&folder)?.render(args.format));
     Ok(if failed > 0 { exit_code::REFUTED } else { exit_code::CERTIFIED })

@@ -160,6 +160,10 @@ fn a_failing_run_is_tried_twice_recorded_and_harms_nobody() {
         said.contains("smoke-hidden-4-4 failed, once more") && said.contains("smoke-hidden-4-4 failed after"),
         "{said}"
     );
+    // Why, once when it happens and once in the end.
+    let why = said.lines().filter(|line| line.contains("error: ")).collect::<Vec<_>>();
+    assert!(why.len() == 2 && why[0].starts_with("  smoke-hidden-4-4: ") && why[1].starts_with("  1 x "), "{said}");
+    assert!(said.contains("1 of 4 runs failed; what each said is in "), "{said}");
     let failures = fs::read_to_string(out.join("failures.jsonl")).unwrap();
     assert_eq!(failures.lines().count(), 1);
     assert!(failures.contains("smoke-hidden-4-4") && failures.contains("\"tries\":2"), "{failures}");
