@@ -16,6 +16,8 @@ use crate::teacher::Teacher;
 pub struct Delivery {
     /// Why it ended; with several members that of the first one that was not certified.
     pub stop: StopReason,
+    /// Wall-clock time of the tuning of the trees that taught it; 0 without any.
+    pub tuning_s: f64,
     /// The rounds of each member.
     pub members: Vec<Vec<Round>>,
     /// The model; none if it was stopped before every member had one.
@@ -38,9 +40,9 @@ impl Delivery {
         self.members.iter().map(Vec::len).sum()
     }
 
-    /// Wall-clock time of the training in all rounds.
+    /// Wall-clock time of the training in all rounds, and of the tuning of what taught it.
     pub fn training_s(&self) -> f64 {
-        self.members.iter().flatten().map(|round| round.training_s).sum()
+        self.tuning_s + self.members.iter().flatten().map(|round| round.training_s).sum::<f64>()
     }
 
     /// Wall-clock time of certification in all rounds.
@@ -63,12 +65,14 @@ pub fn run(
 ) -> Result<Delivery> {
     let Some(teacher) = Teacher::tuned(config, data, folder, progress, interrupt)? else {
         let stop = StopReason::Interrupted;
-        return Ok(Delivery { stop, members: Vec::new(), model: None, unrepaired: None, validated: None });
+        let members = Vec::new();
+        return Ok(Delivery { stop, tuning_s: 0.0, members, model: None, unrepaired: None, validated: None });
     };
+    let tuning_s = teacher.tuning_s;
     if config.ensemble == 1 {
         let Outcome { stop, rounds, model, unrepaired, validated } =
             Escalation::new(config, data, folder, progress, interrupt).run(&teacher)?;
-        return Ok(Delivery { stop, members: vec![rounds], model, unrepaired, validated });
+        return Ok(Delivery { stop, tuning_s, members: vec![rounds], model, unrepaired, validated });
     }
     let mut members = Vec::new();
     for member in 0..config.ensemble {
@@ -97,6 +101,7 @@ pub fn run(
             .map(|m| m.stop)
             .find(|stop| *stop != StopReason::Certified)
             .unwrap_or(StopReason::Certified),
+        tuning_s,
         model: mean(|member| &member.model)?,
         unrepaired: mean(|member| &member.unrepaired)?,
         validated: mean(|member| &member.validated)?,

@@ -1,7 +1,10 @@
 //! Boosted trees that networks learn from: `train.distil`.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
+use serde::{Deserialize, Serialize};
+use train::Scores;
 use train::data::DataSet;
 use train::trees::{Rows, Settings, Tuned, Tuning, distil, tune};
 
@@ -13,11 +16,23 @@ use crate::run_folder::RunFolder;
 /// Name of the record in a run folder.
 const FILE: &str = "teacher.json";
 
+/// What is kept of the tuning.
+#[derive(Serialize, Deserialize)]
+struct Record {
+    settings: Settings,
+    /// Cross-validated.
+    scores: Scores,
+    /// Wall-clock time.
+    seconds: f64,
+}
+
 /// Moves the targets of a run's networks towards what trees predict; without `train.distil` it leaves them.
 pub struct Teacher {
     share: f64,
     /// None without a share.
     settings: Option<Settings>,
+    /// Wall-clock time that tuning took; 0 without a share.
+    pub tuning_s: f64,
 }
 
 impl Teacher {
@@ -35,18 +50,20 @@ impl Teacher {
     ) -> Result<Option<Self>> {
         let share = config.train.distil;
         if share == 0.0 {
-            return Ok(Some(Self { share, settings: None }));
+            return Ok(Some(Self { share, settings: None, tuning_s: 0.0 }));
         }
-        if let Some(Tuned { settings, .. }) = folder.read_json(FILE)? {
-            return Ok(Some(Self { share, settings: Some(settings) }));
+        if let Some(Record { settings, seconds, .. }) = folder.read_json(FILE)? {
+            return Ok(Some(Self { share, settings: Some(settings), tuning_s: seconds }));
         }
+        let begun = Instant::now();
         let tuning = Tuning::of_a_teacher(config.seed);
         let bar = progress.start_tuning("tuning boosted trees to learn from", tuning.fits());
         let tuned = tune(data, Rows::Fit, &tuning, interrupt, || bar.inc(1));
         bar.finish_and_clear();
-        let Some(tuned) = tuned else { return Ok(None) };
-        folder.write_json(FILE, &tuned)?;
-        Ok(Some(Self { share, settings: Some(tuned.settings) }))
+        let Some(Tuned { settings, scores }) = tuned else { return Ok(None) };
+        let seconds = begun.elapsed().as_secs_f64();
+        folder.write_json(FILE, &Record { settings, scores, seconds })?;
+        Ok(Some(Self { share, settings: Some(settings), tuning_s: seconds }))
     }
 
     /// The data with the targets that it teaches; it is fitted on the fitting rows first.

@@ -218,8 +218,15 @@ fn an_ensemble_is_the_mean_of_its_members_and_certified_as_one_network() {
     let alone = temporary.path().join("alone");
     smoke(&alone, &["--set", "train.distil=0.5"]);
     assert_eq!(members[0], certificate::Model::load(&alone.join("model.safetensors")).unwrap().network);
-    let teacher = |folder: &Path| fs::read_to_string(folder.join("teacher.json")).unwrap();
-    assert_eq!(teacher(&folder), teacher(&alone));
+    let teacher = |folder: &Path| -> serde_json::Value {
+        serde_json::from_str(&fs::read_to_string(folder.join("teacher.json")).unwrap()).unwrap()
+    };
+    for key in ["settings", "scores"] {
+        assert_eq!(teacher(&folder)[key], teacher(&alone)[key]);
+    }
+    // Their tuning is part of what training costs.
+    let (tuning, training) = (&teacher(&folder)["seconds"], &summary(&folder)["training_seconds"]);
+    assert!(tuning.as_f64() > Some(0.0) && training.as_f64() > tuning.as_f64(), "{tuning} of {training}");
 }
 
 /// Killed again and again at arbitrary moments and resumed each time, a run ends with the same bytes as an undisturbed
