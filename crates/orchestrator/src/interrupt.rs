@@ -34,7 +34,7 @@ pub fn listen() {
     });
 }
 
-/// Set by Ctrl-C; without a flag, and at the second Ctrl-C, the program ends at once.
+/// Set by Ctrl-C. While nobody holds it, and at the second Ctrl-C, the program ends at once.
 pub fn flag() -> Arc<AtomicBool> {
     ASKED.clone()
 }

@@ -40,8 +40,8 @@ pub struct Summary {
     pub before_repair: Option<FinalScores>,
     /// The best score of any epoch on the test rows, see [`best_test_epoch`]. Chosen on the test rows, for comparison only.
     pub best_test_epoch: Option<Scores>,
-    /// Wall-clock time of the training in all rounds and of tuning the trees that teach, also of those before the run was resumed. What was lost when a run was
-    /// stopped, and had to be done again, counts once.
+    /// Wall-clock time of the training in all rounds and of tuning the trees that teach, also of what came before the run was
+    /// resumed. What was lost when a run was stopped, and had to be done again, counts once.
     pub training_seconds: Option<f64>,
     /// The same of certification: during training, repair, verification after a round, and the certificate.
     pub certification_seconds: Option<f64>,

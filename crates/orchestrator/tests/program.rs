@@ -726,14 +726,20 @@ fn verify_refutes_outputs_and_certifies_their_difference() {
     };
     assert_eq!(files(&out), ["certificate.jsonl"]);
     assert_eq!(files(temporary.path()), ["certificate.jsonl", "claim.toml", "claims", "model.safetensors"]);
+}
 
-    // One direction changed: what was certified is refuted.
+/// What is certified increasing is refuted decreasing.
+#[test]
+fn verify_refutes_the_difference_in_the_other_direction() {
+    let temporary = tempfile::tempdir().unwrap();
+    let model = two_outputs(temporary.path());
+    let [claim, out] = ["claim.toml", "down"].map(|name| temporary.path().join(name));
     fs::write(&claim, "rows = [[1, -1]]\ndirections = [\"decreasing\", \"free\"]\n").unwrap();
-    let out = temporary.path().join("down");
-    let refuted = verify(&["--domain", claim.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+    let [model, claim] = [&model, &claim].map(|path| path.to_str().unwrap());
+    let refuted = run(&["verify", model, "--domain", claim, "--out", out.to_str().unwrap()]);
     assert_eq!(refuted.status.code(), Some(1), "{}", text(&refuted.stderr));
     assert!(text(&refuted.stdout).contains("output 1 - output 2 falls"), "{}", text(&refuted.stdout));
-    let checked = text(&check(&out.join("certificate.jsonl")).stdout);
+    let checked = text(&run(&["check", out.join("certificate.jsonl").to_str().unwrap(), model]).stdout);
     assert!(checked.contains("WARNING: these are not the directions"), "{checked}");
     assert!(checked.contains("priors is decreasing here and increasing there"), "{checked}");
 }
