@@ -137,6 +137,7 @@ pub fn baseline(args: &BaselineArgs) -> Result<u8> {
         validation: Some(fitted.validation),
         test: Some(fitted.test),
         before_repair: None,
+        changed_decisions: None,
         best_test_epoch: None,
         training_seconds: Some(start.elapsed().as_secs_f64()),
         certification_seconds: None,

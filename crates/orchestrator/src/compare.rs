@@ -514,14 +514,14 @@ fn text(comparison: &Comparison) -> String {
     for (table, title) in tables {
         line(format!("\n{title}"));
         let counts = if comparison.metric == Metric::AccuracyPercent { COUNTS } else { "" };
-        line(format!("split          first    second  difference{counts}"));
+        line(format!("split          first    second  difference  ± rows, seeds{counts}"));
         for row in std::iter::once(&table.official).chain(&table.resplits) {
             let p = row.p_value.map_or(String::new(), |p| format!("{p:.2}"));
             line(format!("{} {p}", cells(&row.split, &row.paired)));
         }
         if let Some(summary) = &table.summary {
             let Summary { first, second, difference, discordant, .. } = *summary;
-            line(cells("re-splits", &Paired { first, second, difference, discordant }));
+            line(cells("re-splits", &Paired { first, second, difference, standard_error: None, discordant }));
             if let (Some(error), Some(corrected)) = (summary.standard_error, summary.corrected_standard_error) {
                 let (digits, n) = (digits(first), summary.splits);
                 let difference = signed(difference, digits);
@@ -550,12 +550,13 @@ fn text(comparison: &Comparison) -> String {
 const COUNTS: &str = "  right: only first  only second  p";
 
 fn cells(name: &str, paired: &Paired) -> String {
-    let Paired { first, second, difference, discordant } = paired;
+    let Paired { first, second, difference, standard_error, discordant } = paired;
     let counts = discordant.map_or_else(String::new, |counts| {
         let (first, second) = (counts.only_first, counts.only_second);
         format!("  {first:>17}  {second:>11} ")
     });
     let digits = digits(*first);
     let difference = signed(*difference, digits);
-    format!("{name:<11} {first:>8.digits$}  {second:>8.digits$}  {difference:>10}{counts}")
+    let error = standard_error.map_or_else(String::new, |error| format!("± {error:.digits$}"));
+    format!("{name:<11} {first:>8.digits$}  {second:>8.digits$}  {difference:>10}  {error:>13}{counts}")
 }

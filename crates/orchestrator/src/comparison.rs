@@ -8,6 +8,8 @@
 //!   not independent and the standard error is too small. [`Summary::corrected_standard_error`] corrects for that
 //!   (Nadeau and Bengio 2003); it is known to be rather too large. A difference that is clear by the second
 //!   is clear; one that is not clear by the first is nothing.
+//! - On one split, [`Paired::standard_error`] says how much the difference would vary with other test rows and other seeds. The
+//!   spread over seeds alone, which is what tables of one split usually print, leaves the rows out, and they are the larger part.
 //! - All of it is about this table: methods of which one is better here may be the other way round elsewhere.
 //! - The discordant counts of one split say how many rows one method got right and the other wrong. Where they are few or
 //!   alike, an accuracy that differs by a point means little. Their exact test (McNemar) is about the two *fitted models*
@@ -84,6 +86,10 @@ pub struct Paired {
     pub second: f64,
     /// First minus second.
     pub difference: f64,
+    /// How much the difference would vary with other test rows, and with other seeds if there are several: both are drawn at
+    /// random and crossed, each seed being scored on every row. None of a single row.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub standard_error: Option<f64>,
     /// For a binary target, on how many rows they disagree; of several models the sum over the pairs with the same place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub discordant: Option<Discordant>,
@@ -114,17 +120,61 @@ impl Paired {
             first: a,
             second: b,
             difference: a - b,
+            standard_error: crossed_standard_error(&contributions(task, first, second, y)),
             discordant: (task == Task::Binary).then(|| Discordant::sum(pairs())),
         }
     }
+}
+
+/// What each row adds to the difference of scores, for each pair of models, up to a constant. Of the accuracy it is 100 where only
+/// the first is right, -100 where only the second is. The root of a mean square varies to first order as `e^2 / (2 rmse)`.
+fn contributions(task: Task, first: &[Vec<f64>], second: &[Vec<f64>], y: &[f32]) -> Vec<Vec<f64>> {
+    let of = |outputs: &[f64]| -> Vec<f64> {
+        match task {
+            Task::Binary => {
+                outputs.iter().zip(y).map(|(output, y)| if is_right(*output, *y) { 100.0 } else { 0.0 }).collect()
+            }
+            Task::Regression { range } => {
+                let rmse = score(task, outputs, y);
+                let width = range.upper - range.lower;
+                let squares = outputs.iter().zip(y).map(|(output, y)| (width * (output - f64::from(*y))).powi(2));
+                squares.map(|square| if rmse > 0.0 { square / (2.0 * rmse) } else { 0.0 }).collect()
+            }
+        }
+    };
+    let pairs = first.iter().zip(second);
+    pairs.map(|(a, b)| of(a).iter().zip(of(b)).map(|(a, b)| a - b).collect()).collect()
+}
+
+/// The standard error of the mean over all of `values[seed][row]`, seeds and rows both being random samples: the variance
+/// over rows plus that over seeds minus that of what neither explains, which is in both (the two-way clustering of Cameron,
+/// Gelbach and Miller 2011). With one seed, over rows alone. `None` of fewer than two rows.
+fn crossed_standard_error(values: &[Vec<f64>]) -> Option<f64> {
+    let seeds: Vec<f64> = values.iter().map(|of_seed| mean(of_seed.iter().copied())).collect();
+    let rows: Vec<f64> = (0..values[0].len()).map(|row| mean(values.iter().map(|of_seed| of_seed[row]))).collect();
+    let square = |values: &[f64]| Some(Mean::of(values)?.standard_error()?.powi(2));
+    let over_rows = square(&rows)?;
+    let Some(over_seeds) = square(&seeds) else { return Some(over_rows.sqrt()) };
+    let centre = mean(seeds.iter().copied());
+    let unexplained = |(of_seed, seed): (&Vec<f64>, &f64)| -> f64 {
+        of_seed.iter().zip(&rows).map(|(value, row)| (value - seed - row + centre).powi(2)).sum()
+    };
+    let (n, m) = (rows.len() as f64, seeds.len() as f64);
+    let within = values.iter().zip(&seeds).map(unexplained).sum::<f64>() / ((n - 1.0) * (m - 1.0) * n * m);
+    // Never less than either alone: an estimated variance of nothing may come out negative.
+    Some((over_rows + over_seeds - within).max(over_rows).max(over_seeds).sqrt())
+}
+
+/// Whether an output is on the right side of the decision.
+pub fn is_right(output: f64, y: f32) -> bool {
+    (output > 0.0) == (y > 0.5)
 }
 
 impl Discordant {
     fn count(first: &[f64], second: &[f64], y: &[f32]) -> Self {
         let mut counts = Self::default();
         for ((a, b), y) in first.iter().zip(second).zip(y) {
-            let right = |output: &f64| (*output > 0.0) == (*y > 0.5);
-            match (right(a), right(b)) {
+            match (is_right(*a, *y), is_right(*b, *y)) {
                 (true, false) => counts.only_first += 1,
                 (false, true) => counts.only_second += 1,
                 _ => {}
@@ -203,6 +253,8 @@ fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
 mod tests {
     use certificate::Interval;
     use proptest::prelude::*;
+    use rand::{RngExt, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
 
     use super::*;
 
@@ -237,6 +289,45 @@ mod tests {
         assert_eq!(two.discordant, Some(Discordant { only_first: 2, only_second: 1 }));
     }
 
+    /// One pair: 100 times the standard deviation of what five rows add, over the root of five. Several seeds: by the textbook's
+    /// analysis of variance of a table of two seeds and three rows.
+    #[test]
+    fn errors_over_rows_and_seeds_by_hand() {
+        let paired =
+            Paired::new(Task::Binary, &[vec![1.0; 5]], &[vec![1.0, 1.0, -1.0, -1.0, 1.0]], &[1.0, 1.0, 1.0, 0.0, 1.0]);
+        // 0, 0, 1, -1, 0: variance 2 / 4.
+        near(paired.standard_error.unwrap(), 100.0 * (0.5_f64 / 5.0).sqrt());
+
+        // Row means 2, 4, 9 (variance 13), seed means 3, 7 (variance 8), the mean 5; what is left is 0, -1, 1 and 0, 1, -1
+        // (sum of squares 4, two degrees of freedom).
+        let table = [vec![0.0, 1.0, 8.0], vec![4.0, 7.0, 10.0]];
+        near(crossed_standard_error(&table).unwrap(), (13.0_f64 / 3.0 + 8.0 / 2.0 - 2.0 / 6.0).sqrt());
+        // A seed that is there twice tells nothing about other seeds.
+        near(crossed_standard_error(&[table[0].clone(), table[0].clone()]).unwrap(), (19.0_f64 / 3.0).sqrt());
+        assert_eq!(crossed_standard_error(&[vec![1.0]]), None);
+        assert_eq!(Paired::new(MONEY, &[vec![0.5, 0.5]], &[vec![0.5, 0.5]], &[0.5, 0.5]).standard_error, Some(0.0));
+    }
+
+    /// The error of an error, which is linearised, against the bootstrap.
+    #[test]
+    fn the_error_over_rows_is_that_of_the_bootstrap() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut column = |spread: f64| (0..400).map(|_| spread * random.random_range(-1.0..1.0)).collect::<Vec<f64>>();
+        let (first, second, y) = (column(0.6), column(1.0), column(0.5));
+        let y: Vec<f32> = y.iter().map(|y| *y as f32).collect();
+        let paired = |rows: &[usize]| {
+            let of = |values: &[f64]| vec![rows.iter().map(|row| values[*row]).collect::<Vec<_>>()];
+            Paired::new(MONEY, &of(&first), &of(&second), &rows.iter().map(|row| y[*row]).collect::<Vec<_>>())
+        };
+        let drawn: Vec<f64> = (0..2000)
+            .map(|_| paired(&(0..400).map(|_| random.random_range(0..400)).collect::<Vec<_>>()).difference)
+            .collect();
+        let centre = mean(drawn.iter().copied());
+        let bootstrap = mean(drawn.iter().map(|d| (d - centre).powi(2))).sqrt();
+        let error = paired(&(0..400).collect::<Vec<_>>()).standard_error.unwrap();
+        assert!((error / bootstrap - 1.0).abs() < 0.06, "{error} and {bootstrap}");
+    }
+
     #[test]
     fn an_ensemble_is_the_mean_of_the_outputs() {
         assert_eq!(ensemble(&[vec![1.0, -4.0], vec![3.0, 1.0]]), [2.0, -1.5]);
@@ -262,6 +353,7 @@ mod tests {
             first,
             second,
             difference: first - second,
+            standard_error: None,
             discordant: Some(Discordant { only_first: a, only_second: b }),
         };
         let splits = [split(70.0, 69.0, 5, 4), split(71.0, 68.0, 9, 6), split(68.0, 69.0, 1, 2)];
@@ -296,6 +388,10 @@ mod tests {
                 let back = Paired::new(task, second, first, y);
                 prop_assert_eq!(forth.difference, -back.difference);
                 prop_assert_eq!(forth.discordant.is_some(), binary);
+                match (forth.standard_error, back.standard_error) {
+                    (Some(f), Some(b)) => prop_assert!((f - b).abs() <= 1e-9 * f.max(1.0)),
+                    (f, b) => prop_assert!(f == b && y.len() == 1),
+                }
                 if let (Some(f), Some(b)) = (forth.discordant, back.discordant) {
                     prop_assert_eq!((f.only_first, f.only_second), (b.only_second, b.only_first));
                     prop_assert_eq!(f.p_value(), b.p_value());

@@ -380,6 +380,7 @@ fn deliver(
         validation: None,
         test: None,
         before_repair: None,
+        changed_decisions: None,
         best_test_epoch: summary::best_test_epoch(folder, delivery)?,
         training_seconds: Some(delivery.training_s()),
         certification_seconds: None,
@@ -413,6 +414,8 @@ fn deliver(
         // What was fitted on the validation rows has no score there, before its repair as little as after.
         let comparable = delivery.unrepaired.as_ref().filter(|_| delivery.validated.is_none());
         summary.before_repair = comparable.map(|before| FinalScores::of(before, None, data));
+        let changed_decisions =
+            delivery.unrepaired.as_ref().and_then(|before| repair::ChangedDecisions::of(before, model, data));
         let slice = match &delivery.unrepaired {
             Some(before) => {
                 let slice = Slice::worst(before, model, data);
@@ -424,8 +427,9 @@ fn deliver(
         let accepted = |round: &escalation::Round| round.repair.as_ref().is_some_and(|repair| repair.accepted);
         let last_epoch = delivery.members.iter().any(|rounds| rounds.last().is_some_and(accepted));
         let (before_repair, all_rows) = (summary.before_repair, delivery.validated.is_some());
-        let results = report::Results { scores, before_repair, last_epoch, all_rows, slice };
-        folder.write("report.md", report::render(config, data, delivery, model, &report, results).as_bytes())?;
+        let results = report::Results { scores, before_repair, changed_decisions, last_epoch, all_rows, slice };
+        folder.write("report.md", report::render(config, data, delivery, model, &report, &results).as_bytes())?;
+        summary.changed_decisions = results.changed_decisions;
     }
     let cut_short = interrupt.load(Ordering::Relaxed) && summary.exit_code == exit_code::UNDECIDED;
     if delivery.stop == StopReason::Interrupted || cut_short {

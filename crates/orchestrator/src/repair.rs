@@ -2,12 +2,13 @@
 
 use std::sync::atomic::AtomicBool;
 
-use certificate::Network;
+use certificate::{Model, Network};
 use milp::{BlockRepair, RepairEnd, RepairOptions};
 use serde::{Deserialize, Serialize};
 use train::Scores;
-use train::data::{DataSet, Part};
+use train::data::{DataSet, Part, Task};
 
+use crate::comparison::is_right;
 use crate::config::Config;
 use crate::error::Result;
 
@@ -55,6 +56,46 @@ pub fn repair(
     let bearable = after.loss <= before.loss * (1.0 + config.repair.loss_growth);
     let accepted = end == RepairEnd::Certified && bearable;
     Ok((Repair { end, before, after, accepted, blocks, seconds }, network))
+}
+
+/// The test rows that a repair made the network decide otherwise, counted from 1 among the test rows as for `attack --row` and
+/// `violations --row`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ChangedDecisions {
+    /// Wrong before, right now.
+    pub now_right: Vec<usize>,
+    /// Right before, wrong now.
+    pub now_wrong: Vec<usize>,
+}
+
+impl ChangedDecisions {
+    /// Compares two models on the test rows; `None` if the target is a number, where nothing is decided.
+    pub fn of(before: &Model, after: &Model, data: &DataSet) -> Option<Self> {
+        if data.task != Task::Binary {
+            return None;
+        }
+        let right = |model: &Model| -> Vec<bool> {
+            let outputs = outputs(&model.network, &data.test, data);
+            outputs.iter().zip(&data.test.y).map(|(output, y)| is_right(*output, *y)).collect()
+        };
+        let (before, after) = (right(before), right(after));
+        let changed =
+            |from: bool| (0..after.len()).filter(|&k| before[k] == from && after[k] != from).map(|k| k + 1).collect();
+        Some(Self { now_right: changed(false), now_wrong: changed(true) })
+    }
+
+    /// In words, for so many test rows.
+    pub fn words(&self, test_rows: usize) -> String {
+        let (right, wrong) = (self.now_right.len(), self.now_wrong.len());
+        match right + wrong {
+            0 => format!("The repair changed the decision for none of the {test_rows} test rows."),
+            all => format!(
+                "The repair changed the decision for {all} of the {test_rows} test rows: {right} of these are right now that were \
+                 wrong before, {wrong} the other way round."
+            ),
+        }
+    }
 }
 
 /// The scores of a network, computed in `f64`.

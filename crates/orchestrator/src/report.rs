@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::ensemble::Delivery;
 use crate::escalation::{Round, StopReason};
 use crate::picture::{self, Slice};
-use crate::repair::{self, Repair};
+use crate::repair::{self, ChangedDecisions, Repair};
 use crate::teacher;
 
 /// Writing to a string cannot fail.
@@ -44,6 +44,8 @@ pub struct Results {
     pub scores: FinalScores,
     /// Those before its repair, if it was repaired.
     pub before_repair: Option<FinalScores>,
+    /// The test rows that it made the network decide otherwise.
+    pub changed_decisions: Option<ChangedDecisions>,
     /// Whether it is the last epoch's, and not the one with the best score.
     pub last_epoch: bool,
     /// Whether it was fitted on the validation rows too.
@@ -59,11 +61,11 @@ pub fn render(
     delivery: &Delivery,
     model: &Model,
     report: &NetworkReport,
-    results: Results,
+    results: &Results,
 ) -> String {
     let mut text = String::new();
     verdict(&mut text, config, data, delivery, &report.verdict);
-    scores_table(&mut text, config, data, &results);
+    scores_table(&mut text, config, data, results);
     if let Some(slice) = &results.slice {
         repair_picture(&mut text, data, slice);
     }
@@ -245,6 +247,9 @@ fn scores_table(text: &mut String, config: &Config, data: &DataSet, results: &Re
         data.fit.len(),
         data.split
     );
+    if let Some(changed) = &results.changed_decisions {
+        line!(text, "{}\n", changed.words(data.test.len()));
+    }
     if let Some(remark) = teacher::remark(config.train.distil) {
         line!(text, "{remark}\n");
     }

@@ -9,6 +9,7 @@ use crate::certification;
 use crate::ensemble::Delivery;
 use crate::error::Result;
 use crate::escalation::{Round, StopReason};
+use crate::repair::ChangedDecisions;
 use crate::report::{self, FinalScores};
 use crate::run_folder::{Metrics, RunFolder};
 
@@ -38,6 +39,9 @@ pub struct Summary {
     pub test: Option<Scores>,
     /// The scores of the network before its repair, if it was repaired.
     pub before_repair: Option<FinalScores>,
+    /// The test rows that the repair made the network decide otherwise, if it was repaired and decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_decisions: Option<ChangedDecisions>,
     /// The best score of any epoch on the test rows, see [`best_test_epoch`]. Chosen on the test rows, for comparison only.
     pub best_test_epoch: Option<Scores>,
     /// Wall-clock time of the training in all rounds and of tuning the trees that teach, also of what came before the run was

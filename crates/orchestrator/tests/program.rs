@@ -162,6 +162,54 @@ fn a_repair_is_delivered_only_if_its_cost_is_acceptable() {
 const REPAIRED: &[&str] =
     &["--set", "escalation.lambda=0", "--set", "certify.deliver=last", "--set", "repair.loss_growth=100"];
 
+/// What a repair changed is told row by row: as the two stored networks decide, and as many as the scores differ by.
+#[test]
+fn the_decisions_that_a_repair_changed_are_named() {
+    let temporary = tempfile::tempdir().unwrap();
+    let folder = temporary.path().join("run");
+    let small = ["architecture.hidden=8", "train.epochs=4", "certify.during_training=0", "train.all_rows=false"];
+    let sets = small.iter().flat_map(|text| ["--set", text]).chain(REPAIRED.iter().copied());
+    let args = ["configs/compas.toml", "--format", "json", "--out", folder.to_str().unwrap()];
+    let output = run(&args.into_iter().chain(sets).collect::<Vec<_>>());
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let rows = |key: &str| -> Vec<usize> {
+        let rows = summary["changed_decisions"][key].as_array().unwrap();
+        rows.iter().map(|row| row.as_u64().unwrap() as usize).collect()
+    };
+    let (now_right, now_wrong) = (rows("now_right"), rows("now_wrong"));
+    assert!(!now_right.is_empty() && !now_wrong.is_empty(), "{summary}");
+
+    let right = |of: &serde_json::Value| 1235.0 * of["test"]["accuracy"].as_f64().unwrap();
+    let gained = right(&summary) - right(&summary["before_repair"]);
+    assert!((gained - (now_right.len() as f64 - now_wrong.len() as f64)).abs() < 1e-6, "{summary}");
+
+    let manifest = repository().join("datasets/compas/manifest.toml");
+    let test = train::data::DataSet::load(&manifest, Some("paper"), None).unwrap().test;
+    let width = test.x.len() / test.len();
+    let is_right = |file: &str, row: usize| {
+        let model = certificate::Model::load(&folder.join(file)).unwrap();
+        let x: Vec<f64> = test.x[(row - 1) * width..row * width].iter().map(|x| f64::from(*x)).collect();
+        (model.network.evaluate(&x)[0] > 0.0) == (test.y[row - 1] == 1.0)
+    };
+    for (rows, after) in [(&now_right, true), (&now_wrong, false)] {
+        for row in rows {
+            assert_eq!(is_right("model.safetensors", *row), after, "row {row}");
+            assert_eq!(is_right("rounds/00/unrepaired.safetensors", *row), !after, "row {row}");
+        }
+    }
+
+    let all = now_right.len() + now_wrong.len();
+    let report = fs::read_to_string(folder.join("report.md")).unwrap();
+    let sentence = format!(
+        "The repair changed the decision for {all} of the 1235 test rows: {} of these are right now that were wrong before, {} the \
+         other way round.",
+        now_right.len(),
+        now_wrong.len()
+    );
+    assert!(report.contains(&sentence), "{report}");
+}
+
 #[test]
 fn the_last_round_may_be_on_all_rows() {
     let temporary = tempfile::tempdir().unwrap();

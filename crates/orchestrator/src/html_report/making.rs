@@ -74,6 +74,7 @@ fn caveats(run: &FinishedRun) -> Vec<String> {
         choice.to_owned(),
         format!("The test rows played no part in any choice. Fitted on {fitted} rows, split “{}”.", run.data.split),
     ];
+    remarks.extend(run.summary.changed_decisions.as_ref().map(|changed| changed.words(run.data.test.len())));
     remarks.extend(teacher::remark(run.config.train.distil));
     if run.last_rounds().any(|round| round.all_rows && certified(round)) {
         remarks.push(format!(
