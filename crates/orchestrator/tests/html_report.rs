@@ -384,6 +384,9 @@ fn an_experiment_is_shown_with_its_table_its_seeds_and_its_failures() {
     assert!(methods.contains("runs/free-1") && methods.contains(">failed<"), "{methods}");
     assert!(section(&page, "failures").contains("free-1: 2 tries, exit status 2"));
 
+    assert!(section(&page, "table").contains("not how much another test set would"), "{page}");
+    assert!(section(&page, "protocol").contains("all its runs have the same split"), "{page}");
+
     // A disc for each run; the published number on the picture of the test rows only.
     let drawn = section(&page, "scores");
     let pictures: Vec<&str> = drawn.split("<svg role=\"img\"").skip(1).collect();

@@ -80,6 +80,11 @@ impl Experiment {
         self.methods.iter().flat_map(Method::finished)
     }
 
+    /// Whether each seed has a random re-split of its own.
+    pub fn is_over_resplits(&self) -> bool {
+        self.contents.runs.iter().any(|run| run.resplit.is_some())
+    }
+
     /// The last failure of each run that is not finished.
     pub fn failures(&self) -> Vec<&Failure> {
         let unfinished = self.methods.iter().flat_map(|method| &method.runs).filter(|(_, finished)| finished.is_none());

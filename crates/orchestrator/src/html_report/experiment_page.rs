@@ -87,13 +87,21 @@ fn results(experiment: &Experiment) -> Section {
     let headings: Vec<String> = whole.columns.iter().map(|heading| heading.lines.join(" ")).collect();
     let headings: Vec<&str> = headings.iter().map(String::as_str).collect();
     let rows = whole.lines.iter().map(|line| line.iter().map(|cell| cell.text.as_str().into()).collect());
+    let errors = match experiment.is_over_resplits() {
+        true => {
+            "over the seeds, each with a random re-split of its own: they say how much other rows and another initialisation change. \
+             Re-splits overlap, so they are rather too small; errors in brackets are corrected for that, and rather too large."
+        }
+        false => {
+            "over the seeds: they say how much another initialisation changes, not how much another test set would."
+        }
+    };
     let parts = [
         table(&headings, rows),
-        paragraph(
-            "A score is in per cent of rows that are right, or an rmse in scaled units. The interval is Student's, over the seeds: it \
-             says how much another initialisation changes, not how much another test set would. Published numbers stand as they were \
-             printed.",
-        ),
+        paragraph(format!(
+            "A score is in per cent of rows that are right, or an rmse in scaled units. Errors (±), and intervals by Student's t, are \
+             {errors} Published numbers stand as they were printed."
+        )),
     ];
     Section::new("table", "The table", parts)
 }
@@ -141,13 +149,16 @@ fn dots(method: &Method, rows: Rows) -> Option<Dots> {
 fn protocol(experiment: &Experiment) -> Section {
     let seeds = experiment.methods.iter().map(|method| method.runs.len());
     let seeds = either(seeds.clone().min(), seeds.max());
+    let splits = match experiment.is_over_resplits() {
+        true => ", and which random re-split of the rows its runs have, the same for all methods.",
+        false => ". Unless a method says otherwise, all its runs have the same split.",
+    };
     let points = [
         format!("{} methods, {seeds} seeds each; each run is a process of its own.", experiment.methods.len()),
         "The test rows played no part in any choice. On the validation rows it was decided which network of a run is delivered, or \
          whether a repair is acceptable: their scores can be somewhat too good."
             .into(),
-        "A seed decides initialisation, batches and samples. Unless a method says otherwise, all its runs have the same split."
-            .into(),
+        format!("A seed decides initialisation, batches and samples{splits}"),
         "A run is certified if its network was proved to be monotone on its whole domain, and refuted if there are two inputs that show \
          the opposite. Scores are of the delivered networks, certified or not."
             .into(),

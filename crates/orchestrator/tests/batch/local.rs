@@ -229,6 +229,12 @@ fn methods_are_compared_seed_by_seed_over_re_splits() {
     let found: f64 = lines[2][7].parse().unwrap();
     assert!((found - (share(0) + share(1) + share(2)) / 3.0).abs() < 1e-9 && found > 0.0, "{table}");
 
+    // The page about it says what its errors are about.
+    assert_eq!(run(&["report", out.to_str().unwrap()]).status.code(), Some(0));
+    let page = fs::read_to_string(out.join("report.html")).unwrap();
+    assert!(page.contains("how much other rows and another initialisation change"), "{page}");
+    assert!(page.contains("which random re-split of the rows its runs have"), "{page}");
+
     // Other columns of the same runs, in the same folder.
     fs::write(&file, format!("{head}{}{}", method("wide", 8), method("narrow", 3))).unwrap();
     let other = text(&batch(&[]).stdout);
